@@ -1,1 +1,23 @@
-"""."""
+"""Handlers of MONAI's engines: metrics, checkpoints, progress, records."""
+
+from __future__ import annotations
+
+from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
+from tinylesions.handlers.epoch_seed import EpochSeed
+from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
+from tinylesions.handlers.progress import Progress
+from tinylesions.handlers.run_record import git_revision, record_run
+from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
+
+__all__ = [
+    "BestModel",
+    "EpochSeed",
+    "PixelAveragePrecision",
+    "Progress",
+    "ScoreTable",
+    "TrainingCheckpoint",
+    "git_revision",
+    "integrate_outputs",
+    "record_run",
+    "score_table",
+]

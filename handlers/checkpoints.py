@@ -1,0 +1,113 @@
+"""What a training leaves: its state after each epoch, to go on from, and the best network so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from monai.networks.utils import save_state
+
+from tinylesions.transforms.atomic import atomic_path
+
+__all__ = ["BestModel", "TrainingCheckpoint"]
+
+
+class TrainingCheckpoint:
+    """Save a training's whole state after each epoch, and go on from it when the training starts again.
+
+    MONAI's ``CheckpointSaver`` removes the old file before it writes the new one; here the new one is complete before
+    it takes the old one's place, so that a training killed at any moment can go on.
+
+    Args:
+        path: the checkpoint's file.
+        objects: what to save, each with ``state_dict`` and ``load_state_dict``: the network, the optimiser, the
+            schedule, the best model's handler. The trainer itself is added.
+        resume: whether to go on from the file where it exists; if not, it is overwritten.
+    """
+
+    def __init__(self, path: str | Path, objects: Mapping[str, Any], resume: bool = True) -> None:
+        self.path = Path(path)
+        self.objects = dict(objects)
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer; last of its handlers, so that the state saved is that of the finished epoch."""
+        self.objects["trainer"] = engine
+        if self.resume and self.path.is_file():
+            engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def load(self, engine: Engine) -> None:
+        """Restore the state.
+
+        Raises:
+            ValueError: the checkpoint has as many epochs as the training or more, or belongs to another set-up.
+        """
+        max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
+        checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
+        remedy = "remove the file to start anew"
+        if checkpoint["trainer"]["epoch_length"] != epoch_length:
+            raise ValueError(
+                f"{self.path} was saved with {checkpoint['trainer']['epoch_length']} iterations an epoch, now there"
+                f" are {epoch_length}: use the settings it was saved with, or {remedy}."
+            )
+        for name, state in checkpoint.items():
+            try:
+                self.objects[name].load_state_dict(state)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise ValueError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
+        if engine.state.epoch >= max_epochs:
+            raise ValueError(
+                f"{self.path} already holds {engine.state.epoch} epochs and the training asks for {max_epochs}:"
+                f" raise max_epochs, or {remedy}."
+            )
+        engine.state.max_epochs = max_epochs
+        engine.logger.info(f"Going on after epoch {engine.state.epoch} of {self.path}")
+
+    def save(self, engine: Engine) -> None:
+        """Write the state."""
+        if idist.get_rank() == 0:
+            with atomic_path(self.path) as temporary:
+                torch.save({name: item.state_dict() for name, item in self.objects.items()}, temporary)
+
+
+class BestModel:
+    """Save the network's weights whenever the key metric of a validation is the highest so far.
+
+    Its state is the best value, so that a resumed training does not overwrite a better network with a worse one.
+
+    Args:
+        path: the weights' file, a plain state dict.
+        network: the bare network.
+    """
+
+    def __init__(self, path: str | Path, network: torch.nn.Module) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.best = -math.inf
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator that validates."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save the weights if they are the best."""
+        value = engine.state.metrics[engine.state.key_metric_name]
+        if value > self.best or not self.path.is_file():
+            self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first
+            if idist.get_rank() == 0:
+                with atomic_path(self.path) as temporary:
+                    save_state(self.network, temporary)
+
+    def state_dict(self) -> dict[str, float]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore the best value."""
+        self.best = state["best"]
