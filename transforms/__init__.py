@@ -1,1 +1,43 @@
-"""."""
+"""Transforms on photos, masks and predictions, in MONAI's dictionary style."""
+
+from __future__ import annotations
+
+from tinylesions.transforms.atomic import atomic_folder, atomic_path
+from tinylesions.transforms.field_of_view import (
+    FieldOfViewCropd,
+    FieldOfViewMaskd,
+    bounding_box,
+    field_of_view_mask,
+    otsu_box,
+)
+from tinylesions.transforms.label_map import LesionMasksToLabelMapd, lesion_masks_to_label_map
+from tinylesions.transforms.lesion_table import collect_tables, lesion_components, photo_summary
+from tinylesions.transforms.load import LoadLesionMasksd, LoadPhotod
+from tinylesions.transforms.overlay import PALETTE, draw_overlay
+from tinylesions.transforms.patches import SlidingWindowPatchesd, lesion_windows, window_origins
+from tinylesions.transforms.probabilities import SoftmaxHeadsd
+from tinylesions.transforms.save_lesions import SaveLesionsd
+
+__all__ = [
+    "PALETTE",
+    "FieldOfViewCropd",
+    "FieldOfViewMaskd",
+    "LesionMasksToLabelMapd",
+    "LoadLesionMasksd",
+    "LoadPhotod",
+    "SaveLesionsd",
+    "SlidingWindowPatchesd",
+    "SoftmaxHeadsd",
+    "atomic_folder",
+    "atomic_path",
+    "bounding_box",
+    "collect_tables",
+    "draw_overlay",
+    "field_of_view_mask",
+    "lesion_components",
+    "lesion_masks_to_label_map",
+    "lesion_windows",
+    "otsu_box",
+    "photo_summary",
+    "window_origins",
+]

@@ -1,0 +1,109 @@
+"""Checks a datalist before training: every photo and mask is decoded, every problem named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+from .lesions import LESIONS
+from .masks import read_mask
+from .photos import photo_size, read_photo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CheckReport", "CheckRow", "check_segmentation", "iter_check"]
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """What was found of one photo.
+
+    Args:
+        id: the photo's id.
+        split: "training", "validation" or "test".
+        height: of the upright photo in pixels; 0 where its header cannot be read.
+        width: likewise.
+        pixels: lesion -> number of its pixels, for all of `LESIONS`; 0 for an absent lesion or a refused mask.
+        problem: what must be repaired, a sentence for each file; "" where all is well.
+        warning: what is allowed but rare; "" as a rule.
+    """
+
+    id: str
+    split: str
+    height: int
+    width: int
+    pixels: Mapping[str, int]
+    problem: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The rows of a check, in the order of the datalist."""
+
+    rows: tuple[CheckRow, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """The problems of all photos."""
+        return [row.problem for row in self.rows if row.problem]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings of all photos."""
+        return [row.warning for row in self.rows if row.warning]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Lesion -> number of its pixels in all photos."""
+        return {lesion: sum(row.pixels[lesion] for row in self.rows) for lesion in LESIONS}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a frame of one row a photo: id, split, height, width, pixels of each lesion, problem, warning."""
+        import pandas as pd
+
+        columns = ["id", "split", "height", "width", *LESIONS, "problem", "warning"]
+        return pd.DataFrame([{**vars(row), **row.pixels} for row in self.rows], columns=columns)
+
+
+def check_segmentation(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> CheckReport:
+    """Decode every photo and mask of a datalist and report what is wrong; nothing is raised for a bad file.
+
+    Args:
+        items: a datalist, as `idrid_segmentation` or `ddr_segmentation` give it.
+        allow_empty: accept all-black masks (DDR), see `read_mask`.
+    """
+    return CheckReport(tuple(iter_check(items, allow_empty)))
+
+
+def iter_check(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> Iterator[CheckRow]:
+    """Yield the row of each photo as soon as it is checked; `check_segmentation` collects them."""
+    for item in items:
+        yield _check_item(item, allow_empty)
+
+
+def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
+    problems = []
+    size = None
+    try:
+        size = photo_size(item["image"])
+        read_photo(item["image"])  # only decoding shows a truncated file
+    except InputError as error:
+        problems.append(str(error))
+    pixels = dict.fromkeys(LESIONS, 0)
+    for lesion, path in item["label"].items():
+        if lesion not in LESIONS:
+            problems.append(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
+            continue
+        try:
+            pixels[lesion] = int(read_mask(path, size, allow_empty).sum())
+        except InputError as error:
+            problems.append(str(error))
+    height, width = size or (0, 0)
+    warning = ""
+    if not problems and not any(pixels.values()):
+        warning = f"{item['image']}: no lesion is marked in this photo; it counts as healthy"
+    return CheckRow(item["id"], item["split"], height, width, pixels, ". ".join(problems), warning)

@@ -1,0 +1,101 @@
+"""Keeps datalists: picks a split, writes and reads MONAI's decathlon JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+__all__ = ["SPLITS", "load_datalist", "save_datalist", "select"]
+
+SPLITS = ("training", "validation", "test")
+"""The splits of a datalist, named as the sections of MONAI's decathlon JSON."""
+
+
+def select(datalist: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    """Return the items of one split.
+
+    Raises:
+        InputError: there is none; the sentence says which splits there are.
+    """
+    items = [item for item in datalist if item["split"] == split]
+    if not items:
+        there = ", ".join(dict.fromkeys(item["split"] for item in datalist)) or "none"
+        raise InputError(f"the datalist has no photo for {split!r} (it has: {there}); choose another split or root")
+    return items
+
+
+def save_datalist(items: Sequence[dict[str, Any]], path: Path | str) -> None:
+    """Write a datalist as `{"training": [...], "validation": [...], "test": [...]}`.
+
+    Paths are written relative to the file's folder, with `/`; absolute where there is no relative one (another drive).
+    """
+    path = Path(path)
+    folder = path.absolute().parent
+
+    def relative(name: str) -> str:
+        try:
+            return Path(os.path.relpath(name, folder)).as_posix()
+        except ValueError:  # Windows: no relative path leads to another drive
+            return Path(name).absolute().as_posix()
+
+    sections: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for item in items:
+        sections[item["split"]].append(
+            {key: value for key, value in _map_paths(item, relative).items() if key != "split"}
+        )
+    unfinished = path.with_name(f"{path.name}.tmp")
+    try:
+        unfinished.write_text(json.dumps(sections, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_datalist(path: Path | str) -> list[dict[str, Any]]:
+    """Read a datalist that `save_datalist` wrote; relative paths become absolute, from the file's folder.
+
+    Raises:
+        InputError: the file is missing, no JSON, or not of that form.
+    """
+    path = Path(path)
+    try:
+        sections = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: the datalist cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path}: the datalist is no JSON ({error}); write it anew") from error
+    lists = [sections[split] for split in SPLITS if split in sections] if isinstance(sections, dict) else []
+    if not lists or not all(isinstance(section, list) for section in lists):
+        raise InputError(f"{path}: the datalist is not made of lists named {', '.join(SPLITS)}; write it anew")
+    folder = path.absolute().parent
+    items = []
+    for split in SPLITS:
+        for number, item in enumerate(sections.get(split, []), start=1):
+            if not _is_item(item):
+                raise InputError(
+                    f'{path}: entry {number} of {split} is not {{"id": ..., "image": path, "label": {{lesion: path}}}};'
+                    " correct it"
+                )
+            absolute = _map_paths(item, lambda name: os.path.normpath(folder / name))
+            items.append({**absolute, "split": split})
+    return items
+
+
+def _is_item(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and all(isinstance(item.get(key), str) for key in ("id", "image"))
+        and isinstance(item.get("label"), dict)
+        and all(isinstance(value, str) for value in (*item["label"].values(), item.get("optic_disc", "")))
+    )
+
+
+def _map_paths(item: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Return a copy of an item with every path changed; other keys stay."""
+    changed: dict[str, Any] = {key: change(item[key]) for key in ("image", "optic_disc") if key in item}
+    return {**item, **changed, "label": {lesion: change(mask) for lesion, mask in item["label"].items()}}

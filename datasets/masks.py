@@ -1,0 +1,98 @@
+"""Reads lesion masks and refuses those that would train a network on wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .decoding import ALPHA_MODES, decode_image
+from .errors import InputError
+from .lesions import LESIONS
+
+__all__ = ["read_mask", "read_masks"]
+
+MASK_MODES = ("1", "L", "P", "I", "F", "RGB")  # and I;16 in its byte orders
+
+
+def read_mask(path: Path | str, size: tuple[int, int] | None = None, allow_empty: bool = False) -> np.ndarray:
+    """Read the mask of one lesion: every pixel that is not black is lesion, whatever its value.
+
+    Palette files with {0, 1} (IDRiD), grey files with {0, 255} (DDR), 1-bit, 16-bit and RGB files in one colour on
+    black are all accepted: no threshold is applied, since one at 127 would empty IDRiD's masks.
+
+    Args:
+        path: the mask file.
+        size: (height, width) of the photo, which the mask must have.
+        allow_empty: accept an all-black mask. DDR ships one for every absent lesion; in IDRiD an absent lesion has
+            no file, so that a black one there is a mistake.
+
+    Returns:
+        bool array (H, W), True where the lesion is.
+
+    Raises:
+        InputError: an unreadable or truncated file, one with an alpha channel (IDRiD_81's hard exudates: alpha 255
+            everywhere), of another size, of more than two values, black (see `allow_empty`), or lesion everywhere.
+    """
+    image = decode_image(path, "mask")
+    if image.mode in ALPHA_MODES:
+        raise InputError(f"{path}: the mask has an alpha channel (mode {image.mode}); save it as 8-bit grey without it")
+    if image.mode not in MASK_MODES and not image.mode.startswith("I;16"):
+        raise InputError(f"{path}: a mask cannot be in colour space {image.mode}; save it as 8-bit grey")
+    found = (image.height, image.width)
+    if size is not None and found != tuple(size):
+        raise InputError(
+            f"{path}: the mask has {_sides(found)} pixels and its photo {_sides(size)} (width × height);"
+            " draw it on the photo's own size"
+        )
+    values = np.asarray(_by_colour(image))
+    mask = np.asarray(values != 0 if values.ndim == 2 else values.any(axis=2))
+    lesion = values[mask]
+    if not len(lesion) and not allow_empty:
+        raise InputError(
+            f"{path}: the mask is all black; delete the file if the lesion is absent, else put the right one there"
+        )
+    if len(lesion) and (lesion != lesion[0]).any():
+        raise InputError(
+            f"{path}: the mask has several values besides black where one is allowed;"
+            " save it with two values, in a lossless format (no JPG, no smoothing)"
+        )
+    if mask.all():
+        raise InputError(f"{path}: the mask marks every pixel as lesion; draw the lesion on black")
+    return mask
+
+
+def read_masks(paths: Mapping[str, Path | str], size: tuple[int, int], allow_empty: bool = False) -> np.ndarray:
+    """Read the masks of one photo, one channel for each lesion.
+
+    Args:
+        paths: lesion name -> mask file, for the lesions that have a file (the `label` of a datalist item).
+        size: (height, width) of the photo.
+        allow_empty: as in `read_mask`.
+
+    Returns:
+        uint8 array (4, H, W) of 0 and 1 in the order of `LESIONS`; zeros for a lesion that has no file.
+
+    Raises:
+        InputError: a mask that `read_mask` refuses, or a name that is no lesion.
+    """
+    for lesion, path in paths.items():
+        if lesion not in LESIONS:
+            raise InputError(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
+    masks = np.zeros((len(LESIONS), *size), np.uint8)
+    for channel, lesion in enumerate(LESIONS):
+        if lesion in paths:
+            masks[channel] = read_mask(paths[lesion], size, allow_empty)
+    return masks
+
+
+def _by_colour(image: Image.Image) -> Image.Image:
+    """Return a palette image as RGB where its index 0 is not black: some programs number colours as they please."""
+    palette = image.getpalette()
+    return image.convert("RGB") if palette and any(palette[:3]) else image
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[1]} × {size[0]}"

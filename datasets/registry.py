@@ -1,0 +1,52 @@
+"""The layouts a data set can have on disk, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .datalists import load_datalist
+from .ddr import ddr_segmentation
+from .errors import InputError
+from .idrid import idrid_segmentation
+
+__all__ = ["LAYOUTS", "Layout", "read_layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on disk.
+
+    Attributes:
+        read: makes the datalist from the root.
+        allow_empty: whether a mask without a lesion pixel is right: DDR writes black masks for absent lesions, IDRiD
+            has no file for them.
+    """
+
+    read: Callable[[Path | str], list[dict[str, Any]]]
+    allow_empty: bool
+
+
+LAYOUTS = {
+    "idrid": Layout(idrid_segmentation, allow_empty=False),
+    "ddr": Layout(ddr_segmentation, allow_empty=True),
+    "json": Layout(load_datalist, allow_empty=True),
+}
+"""IDRiD's and DDR's official folders, and the JSON datalist of one's own photos (the root is the file)."""
+
+
+def read_layout(layout: str, root: Path | str) -> list[dict[str, Any]]:
+    """Return the datalist of a data set.
+
+    Args:
+        layout: one of ``LAYOUTS``.
+        root: the data set's folder, or the file of a JSON datalist.
+
+    Raises:
+        InputError: an unknown layout, or what the layout's reader finds wrong.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"there is no layout {layout!r}: choose one of {', '.join(LAYOUTS)}.")
+    return LAYOUTS[layout].read(root)

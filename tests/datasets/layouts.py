@@ -1,0 +1,76 @@
+"""Tiny folders in the official layouts, for the tests of their readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIZE = (12, 16)
+IDRID_LESIONS = {
+    "MA": "1. Microaneurysms",
+    "HE": "2. Haemorrhages",
+    "EX": "3. Hard Exudates",
+    "SE": "4. Soft Exudates",
+    "OD": "5. Optic Disc",
+}
+
+
+def square(side: int) -> np.ndarray:
+    """A lesion of side² pixels."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[1 : 1 + side, 2 : 2 + side] = 1
+    return mask
+
+
+def write_photo(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*SIZE, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def write_palette_mask(path: Path, mask: np.ndarray) -> Path:
+    """A mask as IDRiD ships them: palette TIFF of {0, 1}, red on black."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(path, compression="tiff_adobe_deflate")
+    return path
+
+
+def write_grey_mask(path: Path, mask: np.ndarray) -> Path:
+    """A mask as DDR ships them: 8-bit TIFF of {0, 255}."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((mask * 255).astype(np.uint8)).save(path)
+    return path
+
+
+def write_idrid(root: Path, training: Iterable[int], testing: Iterable[int] = ()) -> Path:
+    """Every photo has MA, HE and OD; photos of even number have EX, those divisible by three SE."""
+    for numbers, folder in ((training, "a. Training Set"), (testing, "b. Testing Set")):
+        masks = root / "A. Segmentation/2. All Segmentation Groundtruths" / folder
+        for number in numbers:
+            name = f"IDRiD_{number:02}"
+            write_photo(root / "A. Segmentation/1. Original Images" / folder / f"{name}.jpg")
+            for lesion in IDRID_LESIONS.values():
+                (masks / lesion).mkdir(parents=True, exist_ok=True)
+            present = ["MA", "HE", "OD", *["EX"] * (number % 2 == 0), *["SE"] * (number % 3 == 0)]
+            for side, code in enumerate(present, start=1):
+                write_palette_mask(masks / IDRID_LESIONS[code] / f"{name}_{code}.tif", square(side))
+    return root
+
+
+def write_ddr(root: Path, counts: Mapping[str, int]) -> Path:
+    """Every photo has a file for each lesion; SE is black."""
+    for folder, count in counts.items():
+        base = root / "lesion_segmentation" / folder
+        for number in range(count):
+            name = f"007-{len(folder):04}-{number:03}"
+            write_photo(base / "image" / f"{name}.jpg")
+            labels = base / ("segmentation label" if folder == "valid" else "label")
+            for side, code in enumerate(("MA", "HE", "EX"), start=1):
+                write_grey_mask(labels / code / f"{name}.tif", square(side))
+            write_grey_mask(labels / "SE" / f"{name}.tif", square(0))
+    return root

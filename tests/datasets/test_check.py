@@ -1,0 +1,91 @@
+"""The check counts the lesions of sound photos and names every problem of the others, in the datalist's order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinylesions.datasets.check import check_segmentation, iter_check
+from tinylesions.datasets.ddr import ddr_segmentation
+from tinylesions.datasets.idrid import idrid_segmentation
+
+from .layouts import square, write_ddr, write_idrid, write_palette_mask
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has")
+
+
+@pytest.fixture
+def items(tmp_path) -> list[dict]:
+    return idrid_segmentation(write_idrid(tmp_path, (1, 3, 5, 6), (55,)))
+
+
+def test_sound_set_has_counts_and_no_problem(items):
+    report = check_segmentation(items)
+    assert report.problems == report.warnings == []
+    frame = report.to_frame()
+    assert frame.to_dict("list") == {
+        "id": ["IDRiD_03", "IDRiD_05", "IDRiD_06", "IDRiD_01", "IDRiD_55"],
+        "split": ["training"] * 3 + ["validation", "test"],
+        "height": [12] * 5,
+        "width": [16] * 5,
+        "microaneurysm": [1] * 5,
+        "haemorrhage": [4] * 5,
+        "hard_exudate": [0, 0, 16, 0, 0],
+        "soft_exudate": [16, 0, 25, 0, 0],
+        "problem": [""] * 5,
+        "warning": [""] * 5,
+    }
+    assert report.totals == {"microaneurysm": 5, "haemorrhage": 20, "hard_exudate": 16, "soft_exudate": 41}
+
+
+def test_every_problem_of_a_photo_is_named_and_the_others_go_on(items):
+    photo, masks = Path(items[2]["image"]), items[2]["label"]
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[:-5])
+    write_palette_mask(Path(masks["microaneurysm"]), square(0))
+    write_palette_mask(Path(masks["haemorrhage"]), square(3)[:, :5])
+    opaque = np.dstack([square(2) * 255] * 3 + [np.full((12, 16), 255, np.uint8)])
+    Image.fromarray(opaque).save(masks["hard_exudate"])
+    report = check_segmentation(items)
+    assert [bool(row.problem) for row in report.rows] == [False, False, True, False, False]
+    row = report.rows[2]
+    for words in ("truncated", "all black", "5 × 12 pixels and its photo 16 × 12", "alpha channel"):
+        assert words in row.problem
+    assert (row.height, row.width) == (12, 16)
+    assert row.pixels == {"microaneurysm": 0, "haemorrhage": 0, "hard_exudate": 0, "soft_exudate": 25}
+    assert report.problems == [row.problem]
+
+
+def test_unreadable_photo_has_no_size(items):
+    Path(items[0]["image"]).unlink()
+    row = next(iter_check(items))
+    assert (row.height, row.width) == (0, 0)
+    assert "no such photo" in row.problem
+    assert row.pixels["soft_exudate"] == 16
+
+
+def test_photo_without_any_mask_is_a_warning(items):
+    row = next(iter_check([{**items[0], "label": {}}]))
+    assert row.problem == ""
+    assert "no lesion is marked" in row.warning
+
+
+def test_misspelt_lesion_is_a_problem(items):
+    row = next(iter_check([{**items[0], "label": {"hemorrhage": items[0]["label"]["haemorrhage"]}}]))
+    assert "'hemorrhage' is no lesion" in row.problem
+
+
+def test_black_masks_are_a_problem_unless_the_data_set_ships_them(tmp_path):
+    items = ddr_segmentation(write_ddr(tmp_path, {"train": 2}))
+    assert check_segmentation(items, allow_empty=True).problems == []
+    assert len(check_segmentation(items).problems) == 2
+
+
+def test_rows_come_one_by_one(items):
+    rows = iter_check(items)
+    assert next(rows).id == "IDRiD_03"
+    Path(items[1]["image"]).write_bytes(b"")  # not yet read
+    assert "is empty" in next(rows).problem

@@ -1,0 +1,94 @@
+"""Datalists survive the file, which MONAI reads as well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinylesions.datasets.datalists import load_datalist, save_datalist, select
+from tinylesions.datasets.errors import InputError
+
+
+@pytest.fixture
+def items(tmp_path) -> list[dict]:
+    def item(name: str, split: str, **more) -> dict:
+        label = {"haemorrhage": str(tmp_path / f"data/masks/{name}.tif")}
+        return {"id": name, "image": str(tmp_path / f"data/{name}.jpg"), "label": label, **more, "split": split}
+
+    disc = str(tmp_path / "data/é disc.tif")
+    return [item("a", "training", optic_disc=disc), item("b", "training"), item("c", "validation"), item("d", "test")]
+
+
+def test_select_picks_a_split_or_says_which_there_are(items):
+    assert [item["id"] for item in select(items, "training")] == ["a", "b"]
+    with pytest.raises(InputError, match=r"no photo for 'test' \(it has: training, validation\)"):
+        select(items[:3], "test")
+    with pytest.raises(InputError, match="it has: none"):
+        select([], "training")
+
+
+def test_saved_datalist_is_relative_and_comes_back(tmp_path, items):
+    path = tmp_path / "lists/datalist.json"
+    path.parent.mkdir()
+    save_datalist(items, path)
+    sections = json.loads(path.read_text(encoding="utf-8"))
+    assert list(sections) == ["training", "validation", "test"]
+    assert sections["training"][0] == {
+        "id": "a",
+        "image": "../data/a.jpg",
+        "label": {"haemorrhage": "../data/masks/a.tif"},
+        "optic_disc": "../data/é disc.tif",
+    }
+    assert load_datalist(path) == items
+    assert [file.name for file in path.parent.iterdir()] == ["datalist.json"]
+
+
+def test_saved_datalist_moves_with_its_folder(tmp_path, items):
+    save_datalist(items, tmp_path / "data.json")
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "data.json").rename(tmp_path / "elsewhere/data.json")
+    assert load_datalist(moved)[1]["image"] == str(tmp_path / "elsewhere/data/b.jpg")
+
+
+def test_monai_reads_the_file(tmp_path, items):
+    decathlon = pytest.importorskip("monai.data")
+    save_datalist(items, tmp_path / "data.json")
+    loaded = decathlon.load_decathlon_datalist(tmp_path / "data.json", False, "training")
+    assert [Path(entry["image"]) for entry in loaded] == [Path(item["image"]) for item in items[:2]]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, items):
+    path = tmp_path / "data.json"
+    save_datalist(items, path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_datalist([{**items[0], "grade": object()}], path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["data.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no JSON"),
+        ("[]", "lists named training, validation, test"),
+        ('{"train": []}', "lists named"),
+        ('{"test": 5}', "lists named"),
+        ('{"test": [{"id": "a", "image": "a.jpg"}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "label": {"haemorrhage": 3}}]}', "entry 1 of test"),
+        ('{"test": [7]}', "entry 1 of test"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, text, words):
+    path = tmp_path / "data.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words) as refusal:
+        load_datalist(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load_datalist(tmp_path / "none.json")

@@ -1,0 +1,111 @@
+"""Masks of every official form are read alike; those that would train on wrong labels are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinylesions.datasets.errors import InputError
+from tinylesions.datasets.masks import read_mask, read_masks
+
+
+@pytest.fixture
+def truth() -> np.ndarray:
+    return np.random.default_rng(0).random((20, 30)) < 0.1
+
+
+def save(array: np.ndarray, path: Path, palette: list[int] | None = None, mode: str | None = None) -> Path:
+    image = Image.fromarray(array)
+    if palette:
+        image.putpalette(palette)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def forms(truth: np.ndarray) -> dict[str, dict]:
+    one = truth.astype(np.uint8)
+    return {
+        "idrid.tif": {"array": one, "palette": [0, 0, 0, 255, 0, 0]},
+        "black_palette.png": {"array": one, "palette": [0, 0, 0, 0, 0, 0]},
+        "numbered_backwards.png": {"array": 1 - one, "palette": [255, 255, 255, 0, 0, 0]},
+        "ddr.tif": {"array": one * 255},
+        "faint.png": {"array": one},
+        "one_bit.tif": {"array": one * 255, "mode": "1"},
+        "deep.png": {"array": one.astype(np.uint16) * 65535},
+        "deep_faint.tif": {"array": one.astype(np.uint16)},
+        "grey_rgb.png": {"array": np.dstack([one * 255] * 3)},
+        "red_rgb.tif": {"array": np.dstack([one * 128, one * 0, one * 0])},
+        "coloured_rgb.bmp": {"array": np.dstack([one * 10, one * 200, one * 30])},
+    }
+
+
+@pytest.mark.parametrize("name", forms(np.zeros((1, 1), bool)))
+def test_every_form_gives_the_same_mask(tmp_path, truth, name):
+    mask = read_mask(save(path=tmp_path / name, **forms(truth)[name]), (20, 30))
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, truth)
+
+
+def refused(truth: np.ndarray) -> dict[str, tuple[dict, str]]:
+    one = truth.astype(np.uint8) * 255
+    grey = np.random.default_rng(1).integers(0, 256, truth.shape, dtype=np.uint8)
+    opaque = np.full_like(one, 255)
+    return {
+        "idrid_81.tif": ({"array": np.dstack([one, one * 0, one * 0, opaque])}, "alpha channel .* 8-bit grey"),
+        "empty_with_alpha.png": ({"array": np.dstack([one * 0] * 3 + [one])}, "alpha"),
+        "grey_alpha.png": ({"array": np.dstack([one, opaque])}, "alpha"),
+        "black.tif": ({"array": one * 0}, "all black; delete the file if the lesion is absent"),
+        "black_rgb.png": ({"array": np.dstack([one * 0] * 3)}, "all black"),
+        "smooth.png": ({"array": grey}, "several values"),
+        "lossy.jpg": ({"array": one}, "several values"),
+        "two_colours.png": ({"array": np.dstack([one, 255 - one, one * 0])}, "several values"),
+        "three_in_palette.png": ({"array": grey % 3, "palette": [0, 0, 0, 255, 0, 0, 0, 255, 0]}, "several values"),
+        "everywhere.png": ({"array": opaque}, "every pixel"),
+        "other_size.tif": ({"array": one[:10]}, r"30 × 10 pixels and its photo 30 × 20"),
+        "turned.tif": ({"array": one.T}, r"20 × 30 pixels and its photo 30 × 20"),
+        "print.tif": ({"array": np.dstack([one] * 3), "mode": "CMYK"}, "colour space CMYK"),
+    }
+
+
+@pytest.mark.parametrize("name", refused(np.zeros((1, 1), bool)))
+def test_wrong_masks_are_refused_in_one_sentence(tmp_path, truth, name):
+    form, words = refused(truth)[name]
+    path = save(path=tmp_path / name, **form)
+    with pytest.raises(InputError, match=words) as refusal:
+        read_mask(path, (20, 30))
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_black_masks_are_accepted_where_the_data_set_ships_them(tmp_path):
+    path = save(np.zeros((20, 30), np.uint8), tmp_path / "a.tif")
+    assert not read_mask(path, (20, 30), allow_empty=True).any()
+
+
+def test_unreadable_masks_are_refused(tmp_path, truth):
+    path = save(truth.astype(np.uint8), tmp_path / "a.tif", [0, 0, 0, 255, 0, 0])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"mask .*(truncated|cut short)"):
+        read_mask(path)
+    with pytest.raises(InputError, match="no such mask"):
+        read_mask(tmp_path / "none.tif")
+
+
+def test_masks_are_stacked_in_the_order_of_the_lesions(tmp_path, truth):
+    paths = {
+        "hard_exudate": save(truth.astype(np.uint8) * 255, tmp_path / "ex.tif"),
+        "microaneurysm": save((~truth).astype(np.uint8), tmp_path / "ma.tif", [0, 0, 0, 255, 0, 0]),
+    }
+    masks = read_masks(paths, (20, 30))
+    assert masks.dtype == np.uint8
+    nothing = np.zeros((20, 30))
+    np.testing.assert_array_equal(masks, np.stack([~truth, nothing, truth, nothing]))
+    assert read_masks({}, (20, 30)).shape == (4, 20, 30)
+
+
+def test_misspelt_lesion_is_refused(tmp_path):
+    with pytest.raises(InputError, match="'hemorrhage' is no lesion"):
+        read_masks({"hemorrhage": tmp_path / "a.tif"}, (20, 30))
