@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.networks.utils import save_state
 
+from tinylesions.datasets.errors import InputError
 from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["BestModel", "TrainingCheckpoint"]
@@ -46,13 +47,13 @@ class TrainingCheckpoint:
         """Restore the state.
 
         Raises:
-            ValueError: the checkpoint has as many epochs as the training or more, or belongs to another set-up.
+            InputError: the checkpoint has as many epochs as the training or more, or belongs to another set-up.
         """
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
         checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
         remedy = "remove the file to start anew"
         if checkpoint["trainer"]["epoch_length"] != epoch_length:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} was saved with {checkpoint['trainer']['epoch_length']} iterations an epoch, now there"
                 f" are {epoch_length}: use the settings it was saved with, or {remedy}."
             )
@@ -60,9 +61,9 @@ class TrainingCheckpoint:
             try:
                 self.objects[name].load_state_dict(state)
             except (KeyError, RuntimeError, ValueError) as error:
-                raise ValueError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
+                raise InputError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
         if engine.state.epoch >= max_epochs:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} already holds {engine.state.epoch} epochs and the training asks for {max_epochs}:"
                 f" raise max_epochs, or {remedy}."
             )

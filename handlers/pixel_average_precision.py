@@ -33,6 +33,8 @@ class PixelAveragePrecision(IgniteMetricHandler):
         self, class_names: Sequence[str], heads: int = 1, output_transform: Callable = lambda output: output
     ) -> None:
         super().__init__(metric_fn=PixelAveragePrecisionMetric(), output_transform=output_transform, save_details=False)
+        # the masks are a third part of the output, which ignite would refuse to take apart by photo
+        self._skip_unrolling = True
         self.class_names = tuple(class_names)
         self.heads = heads
 

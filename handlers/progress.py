@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 from monai.handlers import from_engine
 from tqdm import tqdm
 
@@ -38,11 +39,13 @@ class Progress:
         """Open the bar when the first epoch starts, where the length and a resumed position are known."""
         if self.bar is None:
             state = engine.state
+            # MONAI's validation counts on in the trainer's epochs, but a run is one pass
+            epochs, done = (1, 0) if isinstance(engine, Evaluator) else (state.max_epochs, state.iteration)
             # a log file gets a line every ten seconds, not ten a second
             interval = 0.1 if sys.stderr.isatty() else 10
             self.bar = tqdm(
-                total=state.max_epochs * state.epoch_length,
-                initial=state.iteration,
+                total=epochs * state.epoch_length,
+                initial=done,
                 desc=self.description,
                 mininterval=interval,
                 dynamic_ncols=True,

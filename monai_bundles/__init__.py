@@ -1,1 +1,92 @@
-"""."""
+"""The registry of bundles: what each is and where its files lie; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinylesions.datasets.errors import InputError
+from tinylesions.datasets.lesions import CLASSES
+
+__all__ = ["BUNDLES", "Bundle", "find_bundle"]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A MONAI bundle of this project.
+
+    Attributes:
+        name: its folder.
+        title: what it does, in a line.
+        classes: the network's classes, in channel order.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+
+    @property
+    def root(self) -> Path:
+        """The bundle's folder."""
+        return Path(__file__).parent / self.name
+
+    @property
+    def weights(self) -> Path:
+        """Where the bundle's trained weights lie, if it has any."""
+        return self.root / "models" / "model.pt"
+
+    @property
+    def presets(self) -> list[str]:
+        """Names of the configs that override train.json and inference.json for smaller machines."""
+        return [name for name in ("cpu",) if (self.root / "configs" / f"{name}.json").is_file()]
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of the paper's tables that can be run."""
+        return sorted(path.stem for path in (self.root / "experiments").glob("*.json"))
+
+    def config_files(self, *names: str) -> list[str]:
+        """Paths of configs by name, in the order in which they override each other.
+
+        Raises:
+            InputError: the bundle has no such config.
+        """
+        paths = [self.root / "configs" / f"{name}.json" for name in names]
+        for path in paths:
+            if not path.is_file():
+                raise InputError(
+                    f"the bundle {self.name} has no config {path.stem!r}: choose one of {_listed(path.parent)}."
+                )
+        return [str(path) for path in paths]
+
+
+def _listed(folder: Path) -> str:
+    return ", ".join(sorted(path.stem for path in folder.glob("*.json") if path.stem != "metadata"))
+
+
+def _registry(bundles: Sequence[Bundle]) -> dict[str, Bundle]:
+    return {bundle.name: bundle for bundle in bundles}
+
+
+BUNDLES = _registry(
+    [
+        Bundle(
+            name="fundus_multi_lesion_segmentation",
+            title="Microaneurysms, haemorrhages, hard and soft exudates on full fundus photos (UNet++ on 64×64 windows)",
+            classes=CLASSES,
+        ),
+    ]
+)
+"""All bundles by name."""
+
+
+def find_bundle(name: str) -> Bundle:
+    """Return a bundle by name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in BUNDLES:
+        raise InputError(f"there is no bundle {name!r}: choose one of {', '.join(BUNDLES)}.")
+    return BUNDLES[name]

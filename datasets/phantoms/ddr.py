@@ -11,7 +11,7 @@ from PIL import Image
 from tinylesions.datasets.lesions import LESION_CODES, LESIONS
 from tinylesions.datasets.phantoms.idrid import JPEG_QUALITY, photo_seed, segmentation_grade
 from tinylesions.datasets.phantoms.noise import random_stream
-from tinylesions.datasets.phantoms.photo import FULL_SIZE, FundusPhantom, draw_fundus
+from tinylesions.datasets.phantoms.photo import FULL_SIZE, SMALLEST, FundusPhantom, draw_fundus
 
 __all__ = ["write_ddr_grading", "write_ddr_segmentation"]
 
@@ -22,7 +22,11 @@ def _draw(seed: int, split: str, index: int, size: tuple[int, int], grade: int) 
     """Draw a photo of 0.8 to 1 times ``size``, since DDR's come from many cameras."""
     drawn = photo_seed(seed, split, index)
     share = random_stream(drawn, "ddr size").uniform(0.8, 1.0)
-    return draw_fundus(drawn, (round(size[0] * share), round(size[1] * share)), grade)
+    # A small ``size`` varies less, since `draw_fundus` has a lower limit.
+    height, width = (
+        max(round(length * share), min(length, least)) for length, least in zip(size, SMALLEST, strict=True)
+    )
+    return draw_fundus(drawn, (height, width), grade)
 
 
 def write_ddr_segmentation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,13 @@ __all__ = ["SEVERE_PER_QUADRANT", "Lesion", "grade_of", "plan_lesions"]
 
 SEVERE_PER_QUADRANT = 20
 """Severe means more haemorrhages than this in each quadrant (the first of the 4-2-1 rule's three conditions)."""
+
+# Form of a haemorrhage: limits of its half axis in pixels of a photo of 4288×2848, and of its stretch.
+HAEMORRHAGES = {
+    "dot": ((14.0, 22.0), (1.0, 1.35)),
+    "blot": ((22.0, 58.0), (1.0, 1.6)),
+    "flame": ((30.0, 85.0), (2.2, 3.8)),
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class _Planner:
         self.rng, self.geometry = rng, geometry
         self.lesions: list[Lesion] = []
         self.taken: list[tuple[float, float, float]] = [(*geometry.disc, 1.15 * geometry.disc_radius)]
-        self.plainness = rng.uniform(0.3, 0.85)
+        self.plainness = rng.uniform(0.4, 0.9)
 
     def place(self, draw: Callable[[], np.ndarray], radius: float, tries: int = 400) -> tuple[float, float] | None:
         """Draw positions until one is free; None where the photo is full."""
@@ -117,13 +125,8 @@ class _Planner:
 
     def haemorrhage(self, draw: Callable[[], np.ndarray], form: str | None = None) -> bool:
         form = form or str(self.rng.choice(["dot", "blot", "flame"], p=[0.45, 0.33, 0.22]))
-        shortest, longest, *stretch = {
-            "dot": (14, 22, 1.0, 1.35),
-            "blot": (22, 58, 1.0, 1.6),
-            "flame": (30, 85, 2.2, 3.8),
-        }[form]
-        pixels = self.rng.uniform(shortest, longest)
-        return self.add(self.draw("haemorrhage", form, draw, pixels, self.rng.uniform(*stretch)))
+        pixels, stretch = (self.rng.uniform(*limits) for limits in HAEMORRHAGES[form])
+        return self.add(self.draw("haemorrhage", form, draw, pixels, stretch))
 
     def preretinal_haemorrhage(self) -> None:
         pixels, stretch = self.rng.uniform(130, 260), self.rng.uniform(1.3, 2.0)
@@ -156,7 +159,7 @@ class _Planner:
                 pixels = float(np.clip(largest * np.exp(self.rng.normal(-0.9, 0.6)), 3.5, 45))
                 stretch, angle = self.rng.uniform(1, 1.9), self.rng.uniform(0, np.pi)
                 radius = max(pixels / FULL_DIAMETER, 1.5 / self.geometry.diameter)
-                centre = self.place(lambda spot=spot: spot, 1.2 * radius, tries=1)
+                centre = self.place(partial(np.array, spot), 1.2 * radius, tries=1)
                 strength = float(np.clip(self.rng.normal(plainness + 0.15 * np.log(pixels / 8), 0.08), 0.12, 1.0))
                 seed = int(self.rng.integers(2**31))
                 if centre is not None:

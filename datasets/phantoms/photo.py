@@ -17,12 +17,14 @@ from tinylesions.datasets.phantoms.new_vessels import grow_new_vessels
 from tinylesions.datasets.phantoms.noise import random_stream, upsample
 from tinylesions.datasets.phantoms.stamps import stamp
 
-__all__ = ["FULL_SIZE", "FundusPhantom", "compose", "draw_fundus", "photo_geometry", "random_grade"]
+__all__ = ["FULL_SIZE", "SMALLEST", "FundusPhantom", "compose", "draw_fundus", "photo_geometry", "random_grade"]
 
 FULL_SIZE = (2848, 4288)
 """(height, width) of IDRiD's photos."""
 
 SMALLEST = (192, 256)
+"""Least (height, width): below it the lesions of grade 3 find no room."""
+
 FUNDUS_DIAMETER = 1300  # the fundus, which is smooth, is drawn at about this diameter at most and then enlarged
 
 

@@ -110,7 +110,7 @@ def stamp(image: np.ndarray, masks: dict[str, np.ndarray], lesion: Lesion, geome
     window = open_window(geometry, lesion.centre, 1.6 * radius + 8 * pixel + 2, lesion.angle)
     if lesion.form == "deposit":
         distance = blob(rng, window, radius, lesion.stretch, 0.17)
-        cover = cover_of(distance, max(3.4 * pixel, 0.2 * radius)) * np.float32(0.08 + 0.82 * lesion.strength**1.3)
+        cover = cover_of(distance, max(3.4 * pixel, 0.2 * radius)) * np.float32(0.12 + 0.78 * lesion.strength**1.3)
         lighten(image, window, cover, (1.14, 1.4, 1.1), (34.0, 66.0, 16.0))
     elif lesion.form == "cotton wool":
         distance = blob(rng, window, radius, lesion.stretch, 0.09)
@@ -118,18 +118,20 @@ def stamp(image: np.ndarray, masks: dict[str, np.ndarray], lesion: Lesion, geome
         cover = cover_of(distance + 0.12 * np.float32(radius), 0.22 * radius) * texture
         tint(image, window, cover * np.float32(0.3 + 0.55 * lesion.strength), (1.04, 1.2, 1.2), (12.0, 24.0, 16.0))
     else:
+        small = lesion.kind == "microaneurysm"
         if lesion.form == "flame":
             soft = 4 * pixel
             distance = flame(rng, window, radius, lesion.stretch, soft)
         elif lesion.form == "preretinal":
             distance, soft = preretinal(window, radius, lesion.stretch), 5 * pixel
         else:
-            small = lesion.kind == "microaneurysm"
             distance = blob(rng, window, radius, lesion.stretch, 0.04 if small else 0.14)
             soft = (2.6 if small else 4.5) * pixel
         texture = 1.0
         if lesion.kind == "haemorrhage":
             texture = 1 + 0.08 * smooth_noise(rng, distance.shape, max(0.5 * radius, 1.0))
-        cover = cover_of(distance, soft) * np.float32(0.07 + 0.5 * lesion.strength**1.5) * texture
+        # A microaneurysm is blurred away more than what is larger, so that it takes more blood to be seen.
+        plain = 0.16 + 0.5 * lesion.strength if small else 0.10 + 0.45 * lesion.strength
+        cover = cover_of(distance, soft) * np.float32(plain) * texture
         absorb(image, window, cover, BLOOD)
     masks[lesion.kind][window.where] |= distance < 0

@@ -63,7 +63,7 @@ def test_items_name_the_present_lesions_only(whole):
             "soft_exudate": str(whole / MASKS / "4. Soft Exudates/IDRiD_06_SE.tif"),
         },
         "optic_disc": str(whole / MASKS / "5. Optic Disc/IDRiD_06_OD.tif"),
-        "split": "training",
+        "split": "validation",
     }
 
 
@@ -80,11 +80,11 @@ def test_part_of_the_set_keeps_the_rule_and_warns_once(tmp_path):
 @pytest.mark.parametrize(
     ("numbers", "validation"),
     [
-        ((3, 5, 6, 7, 8, 10, 11, 13), ["IDRiD_11", "IDRiD_13"]),  # 8 × 14/54 = 2.07
-        ((1, 2, 4), ["IDRiD_04"]),
-        ((7, 8), ["IDRiD_08"]),
+        ((3, 5, 7, 9, 10, 11, 12, 13), ["IDRiD_12", "IDRiD_13"]),  # 8 × 14/54 = 2.07
+        ((2, 4, 6), ["IDRiD_06"]),
+        ((7, 9), ["IDRiD_09"]),
         ((99, 100), ["IDRiD_100"]),
-        ((1,), ["IDRiD_01"]),
+        ((2,), ["IDRiD_02"]),
     ],
 )
 def test_last_photos_validate_where_the_stored_ids_leave_a_split_empty(tmp_path, numbers, validation):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tinylesions.datasets.phantoms import (
+    draw_fundus,
     write_ddr_grading,
     write_ddr_segmentation,
     write_idrid_grading,
@@ -50,13 +51,16 @@ def test_idrid_segmentation_layout(tmp_path: Path) -> None:
             assert np.unique(np.asarray(mask)).tolist() == [0, 1]
 
 
-def test_idrid_numbers_and_absent_lesions(tmp_path: Path) -> None:
-    base = write_idrid_segmentation(tmp_path, 56, 1, (192, 256)) / "A. Segmentation"
+def test_idrid_numbers_and_absent_lesions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = draw_fundus(0, (192, 256), grade=1)
+    monkeypatch.setattr("tinylesions.datasets.phantoms.idrid.draw_fundus", lambda *_: drawn)
+    base = write_idrid_segmentation(tmp_path, 56, 1) / "A. Segmentation"
     photos = files(base / "1. Original Images")
     assert photos[0] == "a. Training Set/IDRiD_01.jpg"
     assert photos[-2:] == ["a. Training Set/IDRiD_56.jpg", "b. Testing Set/IDRiD_57.jpg"]
-    soft = files(base / "2. All Segmentation Groundtruths" / "a. Training Set" / "4. Soft Exudates")
-    assert 19 <= len(soft) < 56  # every third photo at least, not all
+    masks = files(base / "2. All Segmentation Groundtruths")
+    assert {path.split("_")[-1] for path in masks} == {"MA.tif", "OD.tif"}
+    assert len(masks) == 2 * 57
 
 
 def test_idrid_grading_layout(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_idrid_grading_layout(tmp_path: Path) -> None:
 
 
 def test_ddr_segmentation_layout(tmp_path: Path) -> None:
-    base = write_ddr_segmentation(tmp_path, 2, 1, 1, SIZE) / "lesion_segmentation"
+    base = write_ddr_segmentation(tmp_path, 2, 1, 1, (256, 384)) / "lesion_segmentation"
     assert (base / "train" / "image" / "007-0001-000.jpg").is_file()
     for split, folder, count in (("train", "label", 2), ("valid", "segmentation label", 1), ("test", "label", 1)):
         photos = sorted((base / split / "image").glob("*.jpg"))
@@ -95,7 +99,7 @@ def test_ddr_segmentation_layout(tmp_path: Path) -> None:
         Image.open(base / "train/image/007-0001-001.jpg") as two,
     ):
         assert one.size != two.size
-        assert 0.79 * SIZE[0] <= one.size[1] <= SIZE[0]
+        assert 0.79 * 256 <= one.size[1] <= 256
 
 
 def test_ddr_grading_layout(tmp_path: Path) -> None:

@@ -1,0 +1,186 @@
+"""Lesion maps of photos: the work behind `tinylesions predict`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from monai.utils import ensure_tuple_rep
+
+from tinylesions.apps.workflows import build_workflow
+from tinylesions.datasets import InputError, find_photos, photo_ids, photo_size
+from tinylesions.handlers import record_run
+from tinylesions.monai_bundles import Bundle
+from tinylesions.transforms import atomic_path, collect_tables, window_origins
+
+__all__ = ["Prediction", "predict"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a prediction did.
+
+    Attributes:
+        output_dir: its folder.
+        done: photos predicted now.
+        skipped: photos that an earlier run with the same settings had finished.
+        failed: file → what is wrong with it.
+    """
+
+    output_dir: Path
+    done: list[str]
+    skipped: list[str]
+    failed: dict[str, str]
+
+
+def predict(
+    inputs: Sequence[Path],
+    bundle: Bundle,
+    output_dir: Path,
+    weights: Path | None = None,
+    configs: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Prediction:
+    """Predict photos one by one with a bundle's own inference config; a bad photo does not stop the others.
+
+    Args:
+        inputs: photos and folders of photos.
+        bundle: the bundle.
+        output_dir: where a folder per photo, ``lesions.csv``, ``photos.csv`` and ``run.json`` go.
+        weights: the weights' file; the bundle's own by default.
+        configs: configs of the bundle that override inference.json, e.g. a preset.
+        overrides: config ids and their values.
+        overwrite: predict photos again that an earlier run with the same settings had finished.
+        say: takes each line for the user.
+
+    Raises:
+        InputError: no photo, no weights, weights that do not fit, an output folder that cannot be written.
+    """
+    photos = find_photos(inputs)
+    ids = photo_ids(photos)
+    weights = weights or bundle.weights
+    workflow = build_workflow(
+        bundle,
+        ["inference", *configs],
+        {"ckpt_path": str(weights), "output_dir": str(output_dir), **(overrides or {})},
+        "infer",
+    )
+    workflow.initialize()
+    parts = _Parts(*(workflow.parser.get_parsed_content(name) for name in _PARTS))
+    settings = {
+        "bundle": bundle.name,
+        "weights": str(weights),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "configs": ["inference", *configs],
+        "roi_size": list(parts.inferer.roi_size),
+        "overlap": parts.inferer.overlap,
+        "overrides": dict(overrides or {}),
+    }
+    finished = set() if overwrite else _finished(output_dir, settings)
+    record_run(output_dir / "run.json", settings)
+
+    done, skipped, failed = [], [], {}
+    waiting = [pair for pair in zip(ids, photos, strict=True) if (pair[0], str(pair[1])) not in finished]
+    _announce(waiting, len(photos), parts.inferer, say)
+    for number, (id_, path) in enumerate(zip(ids, photos, strict=True), start=1):
+        if (id_, str(path)) in finished:
+            skipped.append(id_)
+            continue
+        try:
+            _predict_photo(id_, path, parts, lambda line, n=number: say(f"[{n}/{len(photos)}] {line}"))
+            done.append(id_)
+        except Exception as error:
+            problem = _input_error(error)
+            if problem is None:
+                raise
+            failed[str(path)] = str(problem)
+            say(f"[{number}/{len(photos)}] left out: {problem}")
+    _write_errors(output_dir / "errors.csv", failed)
+    complete = [output_dir / id_ for id_ in ids if (output_dir / id_ / "summary.json").is_file()]
+    if complete:
+        collect_tables(complete, output_dir)
+    return Prediction(output_dir, done, skipped, failed)
+
+
+_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The pieces of the bundle's inference config, by their config ids."""
+
+    preprocessing: Callable
+    network: torch.nn.Module
+    inferer: Any
+    postprocessing: Callable
+    device: torch.device
+
+
+@torch.inference_mode()
+def _predict_photo(id_: str, path: Path, parts: _Parts, say: Callable[[str], None]) -> None:
+    start = time.perf_counter()
+    data = parts.preprocessing({"id": id_, "image": str(path), "photo": str(path)})
+    image = data["image"]
+    windows = count_windows(image.shape[1:], parts.inferer)
+    say(f"{path.name}: field of view {image.shape[2]}×{image.shape[1]} px, {windows} windows")
+    parts.network.eval()
+    data["pred"] = parts.inferer(image[None].to(parts.device), parts.network)[0]
+    data["windows"] = windows
+    data["seconds"] = round(time.perf_counter() - start, 3)
+    parts.postprocessing(data)
+
+
+def count_windows(size: Sequence[int], inferer: Any) -> int:
+    """How many windows a sliding-window inferer runs on a photo of this (H, W)."""
+    roi_size = ensure_tuple_rep(inferer.roi_size, 2)
+    padded = [max(side, roi) for side, roi in zip(size, roi_size, strict=True)]
+    return len(window_origins(padded, roi_size, inferer.overlap))
+
+
+def _announce(waiting: Sequence[tuple[str, Path]], total: int, inferer: Any, say: Callable[[str], None]) -> None:
+    """Say how much work there is, from the files' headers: at most, since the crop makes it less."""
+    windows = 0
+    for _, path in waiting:
+        try:
+            windows += count_windows(photo_size(path), inferer)
+        except InputError:
+            continue  # it is reported when its turn comes
+    roi = "×".join(str(side) for side in inferer.roi_size)
+    already = f" ({total - len(waiting)} already done)" if len(waiting) < total else ""
+    say(f"{len(waiting)} photos{already}, at most {windows} windows of {roi} px, overlap {inferer.overlap:g}")
+
+
+def _finished(output_dir: Path, settings: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """(id, file) of the photos that a run with the same settings finished."""
+    try:
+        record = json.loads((output_dir / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    if record.get("settings") != json.loads(json.dumps(settings, default=str)):
+        return set()
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in output_dir.glob("*/summary.json")]
+    return {(summary["photo"], summary["file"]) for summary in summaries}
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    """The bad input behind an error, through MONAI's wrapping of what a transform raises."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _write_errors(path: Path, failed: Mapping[str, str]) -> None:
+    if failed:
+        with atomic_path(path) as temporary:
+            pd.DataFrame(failed.items(), columns=["file", "problem"]).to_csv(temporary, index=False)
+    else:
+        path.unlink(missing_ok=True)
