@@ -47,15 +47,25 @@ class TrainingCheckpoint:
         """Restore the state.
 
         Raises:
-            InputError: the checkpoint has as many epochs as the training or more, or belongs to another set-up.
+            InputError: the file is damaged or no checkpoint of a training, has as many epochs as the training or more,
+                or belongs to another set-up.
         """
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
-        checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
         remedy = "remove the file to start anew"
-        if checkpoint["trainer"]["epoch_length"] != epoch_length:
+        try:
+            checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
+            saved_length = checkpoint["trainer"]["epoch_length"]
+        except Exception as error:  # a damaged pickle raises whatever its bytes lead to
+            raise InputError(f"{self.path} is no checkpoint of a training, or a damaged one: {remedy}.") from error
+        if checkpoint.keys() != self.objects.keys():
             raise InputError(
-                f"{self.path} was saved with {checkpoint['trainer']['epoch_length']} iterations an epoch, now there"
-                f" are {epoch_length}: use the settings it was saved with, or {remedy}."
+                f"{self.path} holds {', '.join(checkpoint)} and this training has {', '.join(self.objects)}:"
+                f" use the settings it was saved with, or {remedy}."
+            )
+        if saved_length != epoch_length:
+            raise InputError(
+                f"{self.path} was saved with {saved_length} iterations an epoch, now there are {epoch_length}:"
+                f" use the settings it was saved with, or {remedy}."
             )
         for name, state in checkpoint.items():
             try:
@@ -90,7 +100,7 @@ class BestModel:
     def __init__(self, path: str | Path, network: torch.nn.Module) -> None:
         self.path = Path(path)
         self.network = network
-        self.best = -math.inf
+        self.best: float | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator that validates."""
@@ -99,16 +109,17 @@ class BestModel:
     def __call__(self, engine: Engine) -> None:
         """Save the weights if they are the best."""
         value = engine.state.metrics[engine.state.key_metric_name]
-        if value > self.best or not self.path.is_file():
+        # a file that lies there before the first validation is of another training
+        if self.best is None or value > self.best or not self.path.is_file():
             self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first
             if idist.get_rank() == 0:
                 with atomic_path(self.path) as temporary:
                     save_state(self.network, temporary)
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float | None]:
         """The best value so far."""
         return {"best": self.best}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, float | None]) -> None:
         """Restore the best value."""
         self.best = state["best"]

@@ -24,7 +24,9 @@ _PACKAGES = ("torch", "monai", "numpy", "pytorch-ignite", "scikit-image", "pillo
 
 def git_revision() -> str | None:
     """Commit of the source tree this package runs from, with ``+`` for local changes; None outside a checkout."""
-    source = Path(__file__).parent
+    source = Path(__file__).parents[1]
+    if not (source / ".git").exists():  # installed: a repository further up is somebody else's
+        return None
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+"], cwd=source, capture_output=True, text=True

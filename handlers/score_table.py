@@ -57,7 +57,7 @@ def integrate_outputs(
         path: CSV file to write.
 
     Returns:
-        Average precision (protocol ``exact``): rows output 1 …, output integration, chosen output.
+        Average precision (protocol ``exact``): rows output 1 …, output integration. The choice is printed.
     """
     rows = {f"output {head}": f"{_AVERAGE_PRECISION}_output_{head}" for head in range(1, heads + 1)}
     table = score_table(metrics, lesions, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
@@ -32,7 +31,7 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> nn.Modu
         raise InputError(f"there are no weights at {path}: train first, or name the weights' file.")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
         raise InputError(f"{path} is no file of weights, or a damaged one: name a model.pt of a training.") from error
     if isinstance(weights, dict) and isinstance(weights.get("network"), dict):
         weights = weights["network"]
@@ -41,7 +40,7 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> nn.Modu
         raise InputError(f"{path} holds no weights of a network: name a model.pt of a training.")
     name = type(network).__name__
     if weights.keys() != own.keys():
-        wrong = sorted(weights.keys() ^ own.keys())
+        wrong = sorted(weights.keys() ^ own.keys(), key=str)
         raise InputError(
             f"{path} does not fit {name}: {len(wrong)} parameters are in one and not in the other, such as {wrong[0]}:"
             " name weights of this network, or build the network they were trained with."

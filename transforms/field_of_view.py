@@ -70,8 +70,11 @@ def field_of_view_mask(photo: Any, threshold: int = LOW_THRESHOLD) -> np.ndarray
         return empty
     # the hull of the pixels' corners, so that a component one pixel wide has an area
     rows, columns = np.nonzero(largest)
-    corners = np.concatenate([np.stack([columns + dx, rows + dy], axis=1) for dx in (0, 1) for dy in (0, 1)])
-    outline = corners[ConvexHull(corners).vertices] * step
+    offsets = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    corners = (np.stack([columns, rows], axis=1)[:, None] + offsets).reshape(-1, 2)
+    vertices = ConvexHull(corners).vertices
+    # Pillow fills the pixels that a polygon ends on, so right and lower corners are given as the last pixel inside
+    outline = corners[vertices] * step - offsets[vertices % 4]
     canvas = Image.new("1", (width, height))
     ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in outline], fill=1)
     return np.array(canvas)

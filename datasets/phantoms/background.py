@@ -16,7 +16,7 @@ __all__ = ["disc_mask", "draw_background"]
 # Mean red, green, blue of the field of view in photos of IDRiD: orange, brown, pinkish, greyish, yellow.
 TONES = ((186, 88, 36), (172, 84, 28), (196, 104, 30), (204, 88, 16), (168, 96, 68), (192, 116, 34), (150, 70, 22))
 # Optical depth of blood at full thickness in red, green, blue.
-VEIN, ARTERY, NEW_VESSEL = (0.20, 0.46, 0.40), (0.07, 0.30, 0.26), (0.10, 0.36, 0.30)
+VEIN, ARTERY, NEW_VESSEL = (0.13, 0.48, 0.44), (0.05, 0.30, 0.27), (0.10, 0.36, 0.30)
 
 
 @dataclass(frozen=True)
@@ -61,42 +61,71 @@ def disc_mask(seed: int, geometry: Geometry) -> np.ndarray:
     return mask
 
 
+def _squared_distance(geometry: Geometry, place: tuple[float, float]) -> np.ndarray:
+    x, y = geometry.axes()
+    return (x - np.float32(place[0])) ** 2 + (y - np.float32(place[1])) ** 2
+
+
+def _illumination(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Light that reaches each pixel, about 1: uneven, fading to the rim, with a glow around the disc."""
+    x, y = geometry.axes()
+    lean = rng.uniform(-0.45, 0.45, 2).astype(np.float32)
+    light = 1.06 + lean[0] * x + lean[1] * y - np.float32(rng.uniform(0.3, 1.1)) * (x * x + y * y)
+    light += 0.068 * smooth_noise(rng, geometry.size, 0.33 * geometry.diameter)
+    glow, spread = np.float32(rng.uniform(0.08, 0.25)), np.float32(rng.uniform(0.02, 0.06))
+    return light + glow * np.exp(-_squared_distance(geometry, geometry.disc) / spread)
+
+
+def _pigment(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Optical depth of pigment: dense at the fovea, patchy elsewhere."""
+    distance = _squared_distance(geometry, geometry.fovea)
+    depth = np.float32(rng.uniform(0.15, 0.4)) * np.exp(-distance / np.float32(rng.uniform(0.0016, 0.004)))
+    depth += np.float32(rng.uniform(0.05, 0.18)) * np.exp(-distance / np.float32(0.02))
+    return depth + 0.034 * smooth_noise(rng, geometry.size, 0.05 * geometry.diameter, octaves=3)
+
+
+def _choroid(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Choroidal vessels, 0..0.16: level lines of a random field, away from the macula."""
+    strands = smooth_noise(rng, geometry.size, 0.055 * geometry.diameter, octaves=2)
+    away = 1 - np.exp(-_squared_distance(geometry, geometry.fovea) / np.float32(0.05))
+    return np.float32(rng.uniform(0, 0.16)) * away * np.exp(-((strands / np.float32(0.16)) ** 2))
+
+
+def _sheen(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Nerve-fibre sheen, grey levels: fine pale streaks that leave the disc above and below and fade."""
+    x, y = geometry.axes()
+    angle = np.arctan2(y - np.float32(geometry.disc[1]), x - np.float32(geometry.disc[0]))
+    profile = np.convolve(rng.standard_normal(1440), [0.25, 0.5, 0.25], "same").astype(np.float32)
+    streaks = profile[((angle + np.float32(np.pi)) * np.float32(1439 / (2 * np.pi))).astype(np.int32)]
+    arcs = np.exp(-(((np.abs(np.sin(angle)) - np.float32(0.85)) / np.float32(0.22)) ** 2))
+    arcs *= np.exp(-_squared_distance(geometry, geometry.disc) / np.float32(0.035))
+    return arcs * (np.float32(0.6) + np.float32(0.4) * streaks) * np.float32(rng.uniform(0.0, 14.0))
+
+
+def _haze(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Pale haze on one side of the rim, grey levels; in about every second photo."""
+    x, y = geometry.axes()
+    turn = rng.uniform(0, 2 * np.pi)
+    side = np.clip(0.5 + 2.0 * (np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y), 0, 1)
+    rim = np.clip((np.sqrt(x * x + y * y) - np.float32(0.40)) / np.float32(0.1), 0, 1) ** 2
+    return rim * side * np.float32(max(rng.uniform(-30, 40), 0))
+
+
 def _retina(seed: int, geometry: Geometry) -> np.ndarray:
     """Colour of the fundus before disc and vessels, float32 (3, height, width), 0..255."""
     rng = random_stream(seed, "retina")
-    size, diameter = geometry.size, geometry.diameter
-    x, y = geometry.axes()
-    tone = np.array(TONES[rng.integers(len(TONES))], np.float32) * rng.uniform(0.8, 1.03) * rng.normal(1, 0.03, 3)
-    lean = rng.uniform(-0.35, 0.35, 2)
-    radius2 = x * x + y * y
-    light = 1.06 + lean[0] * x + lean[1] * y - np.float32(rng.uniform(0.3, 1.1)) * radius2
-    light = light + 0.05 * smooth_noise(rng, size, 0.33 * diameter)
-    temporal = (x - geometry.disc[0]) ** 2 + (y - geometry.disc[1]) ** 2
-    light += np.float32(rng.uniform(0.08, 0.25)) * np.exp(-temporal / np.float32(rng.uniform(0.02, 0.06)))
-    macula = (x - geometry.fovea[0]) ** 2 + (y - geometry.fovea[1]) ** 2
-    depth = np.float32(rng.uniform(0.15, 0.4)) * np.exp(-macula / np.float32(rng.uniform(0.0016, 0.004)))
-    depth += np.float32(rng.uniform(0.05, 0.18)) * np.exp(-macula / np.float32(0.02))
-    depth += 0.025 * smooth_noise(rng, size, 0.05 * diameter, octaves=3)
-    # Choroidal vessels: level lines of a random field, redder than what lies between, away from the macula.
-    strands = smooth_noise(rng, size, 0.055 * diameter, octaves=2)
-    strands = (
-        np.exp(-((strands / 0.22) ** 2)) * np.float32(rng.uniform(0, 0.16)) * (1 - np.exp(-macula / np.float32(0.05)))
-    )
-    grain = 0.015 * smooth_noise(rng, size, 0.0036 * diameter, octaves=2)
-    image = np.empty((3, *size), np.float32)
-    for channel, (pigment, strand, grainy) in enumerate(((0.55, -0.35, 0.6), (1.0, 0.7, 1.0), (0.9, 0.2, 1.2))):
-        image[channel] = tone[channel] * light * np.exp(-pigment * depth - strand * strands + grainy * grain)
-    # Nerve-fibre sheen: fine pale streaks that leave the disc and fade.
-    angle = np.arctan2(y - geometry.disc[1], x - geometry.disc[0])
-    profile = np.convolve(rng.standard_normal(1440), [0.25, 0.5, 0.25], "same").astype(np.float32)
-    streaks = np.interp((angle * 229.18) % 1440, np.arange(1440), profile).astype(np.float32)
-    arcs = np.exp(-(((np.abs(np.sin(angle)) - 0.85) / 0.22) ** 2)) * np.exp(-temporal / np.float32(0.035))
-    sheen = arcs * (0.6 + 0.4 * streaks) * np.float32(rng.uniform(0.0, 14.0))
-    haze_edge = np.clip((np.sqrt(radius2) - 0.40) / 0.1, 0, 1) ** 2
-    side = np.clip(0.5 + 2.0 * (np.cos(rng.uniform(0, 6.28)) * x + np.sin(rng.uniform(0, 6.28)) * y), 0, 1)
-    haze = haze_edge * side * np.float32(max(rng.uniform(-25, 45), 0))
-    for channel, (shine, veil) in enumerate(((0.8, 0.45), (1.0, 0.9), (0.8, 0.8))):
-        image[channel] += shine * sheen + veil * haze
+    tone = np.array(TONES[rng.integers(len(TONES))]) * rng.uniform(0.84, 1.08) * rng.normal(1, 0.03, 3)
+    light, pigment, choroid = _illumination(rng, geometry), _pigment(rng, geometry), _choroid(rng, geometry)
+    sheen, haze = _sheen(rng, geometry), _haze(rng, geometry)
+    grain = smooth_noise(rng, geometry.size, 0.0036 * geometry.diameter, octaves=2)
+    image = np.empty((3, *geometry.size), np.float32)
+    # How much of each there is in red, green and blue: choroidal vessels are redder than what lies between them.
+    for channel, (dark, strand, rough, shine, veil) in enumerate(
+        ((0.55, -0.35, 0.012, 0.8, 0.45), (1.0, 0.7, 0.020, 1.0, 0.9), (0.9, 0.2, 0.024, 0.8, 0.8))
+    ):
+        reflected = np.exp(-np.float32(dark) * pigment - np.float32(strand) * choroid + np.float32(rough) * grain)
+        image[channel] = np.float32(tone[channel]) * light * reflected
+        image[channel] += np.float32(shine) * sheen + np.float32(veil) * haze
     return image
 
 
@@ -120,7 +149,7 @@ def _paint_disc(seed: int, geometry: Geometry, image: np.ndarray) -> None:
     around = [float(np.median(channel[np.broadcast_to(distance < 1.0, channel.shape)])) for channel in image]
     rim = np.maximum(rim, np.multiply(around, (1.08, 1.3, 1.35)))
     pale = np.maximum(pale, rim * (1.0, 1.18, 1.3))
-    texture = 1.2 * smooth_noise(rng, geometry.size, 0.006 * geometry.diameter)
+    texture = 1.6 * smooth_noise(rng, geometry.size, 0.006 * geometry.diameter)
     for channel in range(3):
         colour = rim[channel] * (1 - (0.03, 0.13, 0.16)[channel] * nasal)
         colour = colour + (pale[channel] - colour) * cup * np.float32(0.85) + texture

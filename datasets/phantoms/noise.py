@@ -41,5 +41,5 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: float, o
         grid = rng.standard_normal((int(np.ceil(height)) + 3, int(np.ceil(width)) + 3), dtype=np.float32)
         total += weight * upsample(grid, size, box=(1.0, 1.0, 1.0 + width, 1.0 + height))
         variance += weight**2
-    # Bicubic interpolation between independent values keeps about 60 % of their deviation.
-    return total / np.float32(0.6 * np.sqrt(variance))
+    # Bicubic interpolation between independent values keeps about four fifths of their deviation.
+    return total / np.float32(0.82 * np.sqrt(variance))

@@ -10,10 +10,10 @@ from tinylesions.datasets.phantoms.geometry import Geometry
 from tinylesions.datasets.phantoms.lesions import Lesion
 from tinylesions.datasets.phantoms.noise import smooth_noise
 
-__all__ = ["Window", "absorb", "blob", "open_window", "stamp", "tint"]
+__all__ = ["Window", "absorb", "blob", "cover_of", "open_window", "stamp", "tint"]
 
-# Optical depth in red, green, blue of blood at full strength, and how much a deposit whitens what it covers.
-BLOOD = (0.30, 0.80, 0.60)
+# Optical depth in red, green, blue of blood at full strength.
+BLOOD = (0.25, 0.80, 0.60)
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,11 @@ def open_window(geometry: Geometry, centre: tuple[float, float], reach: float, a
     height, width = geometry.size
     left, right = max(int(np.floor(x - reach)), 0), min(int(np.ceil(x + reach)) + 1, width)
     top, bottom = max(int(np.floor(y - reach)), 0), min(int(np.ceil(y + reach)) + 1, height)
-    dx = np.arange(left, max(right, left), dtype=np.float32)[None] - np.float32(x)
-    dy = np.arange(top, max(bottom, top), dtype=np.float32)[:, None] - np.float32(y)
+    right, bottom = max(right, left), max(bottom, top)
+    dx = np.arange(left, right, dtype=np.float32)[None] - np.float32(x)
+    dy = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(y)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    return Window(
-        (slice(top, max(bottom, top)), slice(left, max(right, left))), dx * cos + dy * sin, dy * cos - dx * sin
-    )
+    return Window((slice(top, bottom), slice(left, right)), dx * cos + dy * sin, dy * cos - dx * sin)
 
 
 def blob(rng: np.random.Generator, window: Window, radius: float, stretch: float, wobble: float) -> np.ndarray:
@@ -66,10 +65,9 @@ def flame(rng: np.random.Generator, window: Window, radius: float, stretch: floa
 
 def preretinal(window: Window, radius: float, stretch: float) -> np.ndarray:
     """Distance to the edge of a boat: blood that has sunk below a level line; in pixels, negative inside."""
-    hull = (
-        np.sqrt((window.along / radius) ** 2 + ((window.across + radius / stretch) / (2 * radius / stretch)) ** 2) - 1
-    )
-    return np.maximum(hull * radius / stretch, -window.across - radius / stretch * 0.8).astype(np.float32)
+    short = radius / stretch
+    hull = np.sqrt((window.along / radius) ** 2 + ((window.across + short) / (2 * short)) ** 2) - 1
+    return np.maximum(hull * short, -window.across - 0.8 * short).astype(np.float32)
 
 
 def cover_of(distance: np.ndarray, soft: float) -> np.ndarray:
@@ -114,7 +112,7 @@ def stamp(image: np.ndarray, masks: dict[str, np.ndarray], lesion: Lesion, geome
         lighten(image, window, cover, (1.14, 1.4, 1.1), (34.0, 66.0, 16.0))
     elif lesion.form == "cotton wool":
         distance = blob(rng, window, radius, lesion.stretch, 0.09)
-        texture = 1 + 0.15 * smooth_noise(rng, distance.shape, max(0.3 * radius, 1.0))
+        texture = 1 + 0.2 * smooth_noise(rng, distance.shape, max(0.3 * radius, 1.0))
         cover = cover_of(distance + 0.12 * np.float32(radius), 0.22 * radius) * texture
         tint(image, window, cover * np.float32(0.3 + 0.55 * lesion.strength), (1.04, 1.2, 1.2), (12.0, 24.0, 16.0))
     else:
@@ -129,7 +127,7 @@ def stamp(image: np.ndarray, masks: dict[str, np.ndarray], lesion: Lesion, geome
             soft = (2.6 if small else 4.5) * pixel
         texture = 1.0
         if lesion.kind == "haemorrhage":
-            texture = 1 + 0.08 * smooth_noise(rng, distance.shape, max(0.5 * radius, 1.0))
+            texture = 1 + 0.11 * smooth_noise(rng, distance.shape, max(0.5 * radius, 1.0))
         # A microaneurysm is blurred away more than what is larger, so that it takes more blood to be seen.
         plain = 0.16 + 0.5 * lesion.strength if small else 0.10 + 0.45 * lesion.strength
         cover = cover_of(distance, soft) * np.float32(plain) * texture

@@ -64,9 +64,9 @@ def test_optic_disc_is_a_bright_disc_of_the_right_size() -> None:
     assert green[phantom.optic_disc].mean() > 1.2 * green[view & ~phantom.optic_disc].mean()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_lesions_change_the_photo_inside_their_masks_and_hardly_outside(seed: int) -> None:
-    size = (712, 1072)
+    size = (534, 804)
     geometry = photo_geometry(seed, size)
     lesions = plan_lesions(seed, geometry, grade=3)
     with_lesions, masks = compose(seed, geometry, lesions, new_vessels=False)
@@ -85,7 +85,7 @@ def test_lesions_change_the_photo_inside_their_masks_and_hardly_outside(seed: in
 
 
 def test_exudates_are_yellow_and_soft_exudates_are_not() -> None:
-    geometry = photo_geometry(1, (712, 1072))
+    geometry = photo_geometry(1, (534, 804))
     lesions = plan_lesions(1, geometry, grade=3)
     with_lesions, masks = compose(1, geometry, lesions, new_vessels=False)
     without, _ = compose(1, geometry, [], new_vessels=False)

@@ -1,0 +1,36 @@
+"""Layouts by name give what their readers give."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylesions.datasets import LAYOUTS, InputError, read_layout, save_datalist
+from tinylesions.datasets.ddr import ddr_segmentation
+from tinylesions.datasets.idrid import idrid_segmentation
+
+from .layouts import write_ddr, write_idrid
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has:UserWarning")
+
+
+def test_layouts_by_name(tmp_path):
+    idrid, ddr = (
+        write_idrid(tmp_path / "idrid", (1, 2), (55,)),
+        write_ddr(tmp_path / "ddr", {"train": 2, "valid": 1, "test": 1}),
+    )
+    assert read_layout("idrid", idrid) == idrid_segmentation(idrid)
+    assert read_layout("ddr", ddr) == ddr_segmentation(ddr)
+    assert len(read_layout("ddr", str(ddr))) == 4
+    save_datalist(idrid_segmentation(idrid), tmp_path / "idrid" / "own.json")
+    own = read_layout("json", tmp_path / "idrid" / "own.json")
+    assert [item["id"] for item in own] == ["IDRiD_01", "IDRiD_02", "IDRiD_55"]
+
+
+def test_black_masks_are_wrong_in_idrid_only():
+    assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid"}
+
+
+@pytest.mark.parametrize("name", ["IDRiD", "messidor", ""])
+def test_unknown_layout_names_the_known_ones(tmp_path, name):
+    with pytest.raises(InputError, match=f"no layout '{name}': choose one of idrid, ddr, json"):
+        read_layout(name, tmp_path)

@@ -1,0 +1,76 @@
+"""Tables of scores against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+
+from tinylesions.handlers import ScoreTable, integrate_outputs, score_table
+
+LESIONS = ["microaneurysm", "haemorrhage"]
+
+
+def outputs(**values: list[float]) -> dict[str, float]:
+    """Metrics by output: ``microaneurysm=[output 1, output 2]``."""
+    return {
+        f"average_precision_{lesion}_output_{head}": value
+        for lesion, row in values.items()
+        for head, value in enumerate(row, start=1)
+    }
+
+
+def test_rows_and_mean():
+    metrics = {
+        "average_precision_microaneurysm": 0.2,
+        "average_precision_haemorrhage": 0.6,
+        "dice": torch.tensor([0.5, math.nan]),
+        "unrelated": 1.0,
+    }
+    rows = {"precision": "average_precision_{lesion}", "Dice": "dice", "absent": "iou"}
+    table = score_table(metrics, LESIONS, rows)
+    expected = pd.DataFrame(
+        {"microaneurysm": [0.2, 0.5], "haemorrhage": [0.6, math.nan], "mean": [0.4, 0.5]},
+        index=pd.Index(["precision", "Dice"], name="score"),
+    )
+    pd.testing.assert_frame_equal(table, expected)
+
+
+def test_outputs_are_chosen_on_validation_and_scored_on_test(tmp_path, capsys):
+    """Microaneurysms: output 2 is best on validation, though output 1 is on test."""
+    validation = outputs(microaneurysm=[0.3, 0.5], haemorrhage=[0.9, 0.1])
+    test = outputs(microaneurysm=[0.8, 0.4], haemorrhage=[0.6, 0.7])
+    table = integrate_outputs(validation, test, LESIONS, 2, tmp_path / "scores" / "outputs.csv")
+    assert table.index.tolist() == ["output 1", "output 2", "output integration"]
+    assert table["microaneurysm"].tolist() == [0.8, 0.4, 0.4]
+    assert table["haemorrhage"].tolist() == [0.6, 0.7, 0.6]
+    assert table["mean"].tolist() == pytest.approx([0.7, 0.55, 0.5])
+    saved = pd.read_csv(tmp_path / "scores" / "outputs.csv", index_col="score")
+    pd.testing.assert_frame_equal(saved, table)
+    printed = capsys.readouterr().out
+    assert "'microaneurysm': 'output 2'" in printed
+    assert "'haemorrhage': 'output 1'" in printed
+    assert "outputs.csv" in printed
+
+
+def test_lesion_that_no_test_photo_holds(tmp_path):
+    validation = outputs(microaneurysm=[0.3, 0.5], haemorrhage=[math.nan, 0.1])
+    test = outputs(microaneurysm=[0.8, 0.4], haemorrhage=[math.nan, math.nan])
+    table = integrate_outputs(validation, test, LESIONS, 2, tmp_path / "outputs.csv")
+    assert math.isnan(table.loc["output integration", "haemorrhage"])
+    assert table.loc["output integration", "mean"] == 0.4
+
+
+def test_evaluation_prints_and_saves(tmp_path, capsys):
+    metrics = {f"average_precision_{lesion}": 0.25 for lesion in LESIONS}
+    metrics |= {"mean_average_precision": 0.25, "intersection_over_union": [0.1, 0.3]}
+    ScoreTable(LESIONS, tmp_path)(SimpleNamespace(state=SimpleNamespace(metrics=metrics, epoch_length=5)))
+    saved = pd.read_csv(tmp_path / "scores.csv", index_col="score")
+    assert saved.index.tolist() == ["average precision (exact)", "IoU at 0.5"]
+    assert saved["mean"].tolist() == pytest.approx([0.25, 0.2])
+    printed = capsys.readouterr().out
+    assert "5 photos" in printed
+    assert "0.25" in printed
