@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,10 +151,8 @@ def _announce(waiting: Sequence[tuple[str, Path]], total: int, inferer: Any, say
     """Say how much work there is, from the files' headers: at most, since the crop makes it less."""
     windows = 0
     for _, path in waiting:
-        try:
+        with suppress(InputError):  # it is reported when its turn comes
             windows += count_windows(photo_size(path), inferer)
-        except InputError:
-            continue  # it is reported when its turn comes
     roi = "×".join(str(side) for side in inferer.roi_size)
     already = f" ({total - len(waiting)} already done)" if len(waiting) < total else ""
     say(f"{len(waiting)} photos{already}, at most {windows} windows of {roi} px, overlap {inferer.overlap:g}")

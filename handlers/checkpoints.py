@@ -39,6 +39,8 @@ class TrainingCheckpoint:
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer; last of its handlers, so that the state saved is that of the finished epoch."""
         self.objects["trainer"] = engine
+        if getattr(engine, "scaler", None) is not None:  # mixed precision on a GPU
+            self.objects["scaler"] = engine.scaler  # type: ignore[attr-defined]
         if self.resume and self.path.is_file():
             engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -67,11 +69,11 @@ class TrainingCheckpoint:
                 f"{self.path} was saved with {saved_length} iterations an epoch, now there are {epoch_length}:"
                 f" use the settings it was saved with, or {remedy}."
             )
-        for name, state in checkpoint.items():
-            try:
+        try:
+            for name, state in checkpoint.items():
                 self.objects[name].load_state_dict(state)
-            except (KeyError, RuntimeError, ValueError) as error:
-                raise InputError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
         if engine.state.epoch >= max_epochs:
             raise InputError(
                 f"{self.path} already holds {engine.state.epoch} epochs and the training asks for {max_epochs}:"

@@ -73,7 +73,7 @@ BUNDLES = _registry(
     [
         Bundle(
             name="fundus_multi_lesion_segmentation",
-            title="Microaneurysms, haemorrhages, hard and soft exudates on full fundus photos (UNet++ on 64×64 windows)",
+            title="Four lesions of diabetic retinopathy on full fundus photos, UNet++ on 64×64 windows",
             classes=CLASSES,
         ),
     ]

@@ -161,3 +161,11 @@ def test_resumed_best_model_is_not_overwritten_by_a_worse_one(tmp_path):
     second = BestModel(tmp_path / "model.pt", network)
     second.load_state_dict(first.state_dict())
     assert validate(second, network, [0.5]) == pytest.approx(0.6)
+
+
+def test_best_model_that_was_removed_is_written_again(tmp_path):
+    network = nn.Linear(1, 1, bias=False)
+    best = BestModel(tmp_path / "model.pt", network)
+    validate(best, network, [0.6])
+    best.path.unlink()
+    assert validate(best, network, [0.5]) == pytest.approx(0.5)

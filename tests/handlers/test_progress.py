@@ -56,7 +56,7 @@ def test_no_bar_is_left_open(tmp_path):
     progress = Progress("training")
     Training(tmp_path, max_epochs=1, handlers=[progress]).run()
     assert progress.bar is None
-    engine = Engine(lambda engine, _: engine.terminate())
+    engine = Engine(lambda engine, _: engine.terminate(skip_completed=True))
     progress.attach(engine)
     engine.run([1, 2, 3])
     assert progress.bar is None

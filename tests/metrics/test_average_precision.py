@@ -212,6 +212,7 @@ def test_metric_pools_the_photos_of_all_calls(heads, with_mask):
     options = [{"mask": part} if with_mask else {} for part in (mask[:2], list(mask[2:]))]
     metric = PixelAveragePrecisionMetric()
     metric(scores[:2], truth[:2], **options[0])
+    metric.aggregate()  # asked for too early, which must not freeze it
     metric(list(scores[2:]), list(truth[2:]), **options[1])
     found = metric.aggregate()
     assert found.shape == (4 * heads,)

@@ -13,6 +13,8 @@ from tinylesions.networks import VGG16UNetPlusPlus, load_checkpoint
 
 from .tester import WIDTHS
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+
 
 def network_of(widths: tuple[int, ...] = WIDTHS, **options) -> VGG16UNetPlusPlus:
     return VGG16UNetPlusPlus(widths=widths, **options)
@@ -71,7 +73,6 @@ def test_garbage(tmp_path, content):
         load_checkpoint(torch.nn.Linear(2, 2), tmp_path / "model.pt")
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_any_short_run_of_bytes(tmp_path):
     """torch's reader of old files stumbles over them in many ways."""
     path, network, generator = tmp_path / "model.pt", torch.nn.Linear(2, 2), torch.Generator().manual_seed(0)
@@ -116,5 +117,5 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
 def test_missing_file(tmp_path):
     for path in (tmp_path / "model.pt", tmp_path):
-        with pytest.raises(InputError, match="there are no weights at .*train first"):
+        with pytest.raises(InputError, match=r"there are no weights at .*train first"):
             load_checkpoint(network_of(), path)

@@ -1,0 +1,38 @@
+# make demo, make test: each builds .venv from constraints.txt first. PYTHON names another interpreter (3.10 to 3.12).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+
+# waiting threads that spin make training on shared cores many times slower
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help install demo test test-slow lint clean
+
+help:            ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(STAMP) ## build .venv with everything that demo and tests need
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export,tracking]'
+	touch $@
+
+demo: $(STAMP)   ## phantoms, training, evaluation, prediction: a few minutes on two cores
+	$(BIN)/tinylesions demo --out demo
+
+test: $(STAMP)   ## the fast tests
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(STAMP) ## the tests that need minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)   ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/typed .
+	MYPYPATH=build/typed $(BIN)/python -m mypy -p tinylesions
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,90 @@
+"""The table of what a data set holds: the work behind `tinylesions check-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tqdm import tqdm
+
+from tinylesions.datasets import (
+    LAYOUTS,
+    LESION_CODES,
+    LESIONS,
+    CheckReport,
+    CheckRow,
+    InputError,
+    iter_check,
+    read_layout,
+    save_datalist,
+)
+from tinylesions.transforms.atomic import atomic_path
+
+__all__ = ["check_data"]
+
+
+def check_data(
+    layout: str, root: Path, console: Console, csv: Path | None = None, datalist_file: Path | None = None
+) -> int:
+    """Print a row for each photo, the totals and the problems.
+
+    Args:
+        layout: one of ``LAYOUTS``.
+        root: the data set's folder or datalist file.
+        console: where to print.
+        csv: file of the same table.
+        datalist_file: file of the JSON datalist.
+
+    Returns:
+        How many photos have a problem.
+
+    Raises:
+        InputError: the layout cannot be read at all.
+    """
+    items = read_layout(layout, root)
+    rows = iter_check(items, LAYOUTS[layout].allow_empty)
+    report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))
+    console.print(_table(report, f"{layout} in {root}: {len(items)} photos, lesion pixels"))
+    for warning in report.warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    for problem in report.problems:
+        console.print(f"[red]problem:[/red] {escape(problem)}")
+    if csv is not None:
+        with atomic_path(csv) as temporary:
+            report.to_frame().to_csv(temporary, index=False)
+        console.print(f"saved as {csv}")
+    if datalist_file is not None:
+        try:
+            save_datalist(items, datalist_file)
+        except OSError as error:
+            raise InputError(f"{datalist_file} cannot be written ({error.strerror}): name another file.") from error
+        console.print(
+            f"datalist saved as {datalist_file}; train on it with --layout json --dataset_dir {datalist_file}"
+        )
+    return len(report.problems)
+
+
+def _table(report: CheckReport, title: str) -> Table:
+    table = Table(title=escape(title), show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("photo", footer="all")
+    table.add_column("split")
+    table.add_column("size", justify="right")
+    for lesion in LESIONS:
+        table.add_column(LESION_CODES[lesion], justify="right", footer=f"{report.totals[lesion]:,}")
+    table.add_column("files", footer=f"{len(report.problems)} problems" if report.problems else "no problem")
+    for row in report.rows:
+        pixels = [f"{row.pixels[lesion]:,}" if row.pixels[lesion] else "–" for lesion in LESIONS]
+        state = (
+            "[red]problem[/red]" if row.problem else "[yellow]warning[/yellow]" if row.warning else "[green]ok[/green]"
+        )
+        table.add_row(escape(row.id), row.split, f"{row.width}×{row.height}", *pixels, state)
+    return table
+
+
+def _state(row: CheckRow) -> str:
+    if row.problem:
+        return "[red]problem[/red]"
+    return "[yellow]warning[/yellow]" if row.warning else "[green]ok[/green]"
