@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-# waiting threads that spin make training on shared cores many times slower
+# threads that wait by spinning make training on shared cores many times slower
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help install demo test test-slow lint clean
@@ -23,10 +23,10 @@ demo: $(STAMP)   ## phantoms, training, evaluation, prediction: a few minutes on
 	$(BIN)/tinylesions demo --out demo
 
 test: $(STAMP)   ## the fast tests
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 
 test-slow: $(STAMP) ## the tests that need minutes
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2
 
 lint: $(STAMP)   ## style and types
 	$(BIN)/ruff check .

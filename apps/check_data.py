@@ -55,14 +55,16 @@ def check_data(
     if csv is not None:
         with atomic_path(csv) as temporary:
             report.to_frame().to_csv(temporary, index=False)
-        console.print(f"saved as {csv}")
+        console.print(f"saved as {csv}", markup=False)
     if datalist_file is not None:
         try:
+            datalist_file.parent.mkdir(parents=True, exist_ok=True)
             save_datalist(items, datalist_file)
         except OSError as error:
             raise InputError(f"{datalist_file} cannot be written ({error.strerror}): name another file.") from error
         console.print(
-            f"datalist saved as {datalist_file}; train on it with --layout json --dataset_dir {datalist_file}"
+            f"datalist saved as {datalist_file}; train on it with --layout json --dataset_dir {datalist_file}",
+            markup=False,
         )
     return len(report.problems)
 
@@ -77,10 +79,8 @@ def _table(report: CheckReport, title: str) -> Table:
     table.add_column("files", footer=f"{len(report.problems)} problems" if report.problems else "no problem")
     for row in report.rows:
         pixels = [f"{row.pixels[lesion]:,}" if row.pixels[lesion] else "–" for lesion in LESIONS]
-        state = (
-            "[red]problem[/red]" if row.problem else "[yellow]warning[/yellow]" if row.warning else "[green]ok[/green]"
-        )
-        table.add_row(escape(row.id), row.split, f"{row.width}×{row.height}", *pixels, state)
+        size = f"{row.width}×{row.height}" if row.width else "?"
+        table.add_row(escape(row.id), row.split, size, *pixels, _state(row))
     return table
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from tinylesions.apps.phantoms import write_phantoms
 from tinylesions.apps.predict import predict
@@ -15,7 +17,7 @@ from tinylesions.monai_bundles import Bundle
 
 __all__ = ["run_demo"]
 
-PHOTOS = (12, 4, 4)
+PHOTOS = (16, 4, 4)
 SIZE = (712, 1072)
 """A quarter of IDRiD's height and width: a microaneurysm is 3 to 6 pixels wide."""
 
@@ -32,12 +34,12 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
         The table of scores.
     """
     data, run, results = output_dir / "data", output_dir / "run", output_dir / "results"
-    console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {data}")
+    console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}")
     if not data.exists():
         write_phantoms(data, "idrid", PHOTOS, SIZE, seed=0)
 
-    overrides = {"dataset_dir": str(data), "ckpt_dir": str(run), "output_dir": str(run)}
-    console.print(f"[b]2. Training[/b] {bundle.name} with the cpu preset in {run}")
+    overrides = {"dataset_dir": data, "ckpt_dir": run, "output_dir": run}
+    console.print(f"[b]2. Training[/b] {bundle.name} with the cpu preset in {escape(str(run))}")
     if not (run / "trained").is_file():
         run_workflow(build_workflow(bundle, ["train", "cpu"], overrides, "train"), run / "train_config.json")
         (run / "trained").touch()
@@ -46,12 +48,12 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
     run_workflow(build_workflow(bundle, ["train", "cpu", "evaluate"], overrides, "train"))
     scores = pd.read_csv(run / "scores.csv", index_col="score")
 
-    console.print(f"[b]4. Prediction[/b] of the held-out phantoms at full size in {results}")
+    console.print(f"[b]4. Prediction[/b] of the held-out phantoms at full size in {escape(str(results))}")
     photos = [Path(item["image"]) for item in select(idrid_segmentation(data), "test")]
-    predict(photos, bundle, results, run / "model.pt", ["cpu"], say=console.print)
+    predict(photos, bundle, results, run / "model.pt", ["cpu"], say=partial(console.print, markup=False))
 
-    mean = scores.loc["average precision (exact)", "mean"]
-    console.print(f"\n[b]Mean average precision (exact) on held-out phantoms: {mean:.3f}[/b]")
+    mean = scores["mean"]["average precision (exact)"]
+    console.print(f"\n[b]Mean average precision (exact) on held-out phantoms: {float(mean):.3f}[/b]")
     console.print("A score on drawings says that the software works, nothing about eyes.")
-    console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv")
+    console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv", markup=False)
     return scores

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import InputError
+from tinylesions.datasets import InputError, read_layout
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import atomic_path
 
@@ -48,7 +48,7 @@ def run_experiment(
         A row for each name: measured and published average precision of each lesion and the mean.
 
     Raises:
-        InputError: no such table or row.
+        InputError: no such table or row, or no such data set.
     """
     console = console or Console()
     experiment = _read(bundle, table)
@@ -56,9 +56,10 @@ def run_experiment(
     unknown = set(rows or ()) - by_name.keys()
     if unknown:
         raise InputError(f"{table} has no row {min(unknown)!r}: choose one of {', '.join(by_name)}.")
-    common = {**experiment.get("overrides", {}), "dataset_dir": str(dataset_dir)}
+    common = {**experiment.get("overrides", {}), "dataset_dir": dataset_dir}
     if layout is not None:
         common["layout"] = layout
+    read_layout(common["layout"], dataset_dir.absolute())  # before anything is written
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")
     for name in rows or by_name:
         row = by_name[name]
@@ -68,7 +69,7 @@ def run_experiment(
     frame = _side_by_side(experiment["rows"], output_dir)
     _write(frame, experiment, table, presets, dataset_dir, output_dir)
     console.print(frame.round(4).to_string(), markup=False)
-    console.print(f"saved as {output_dir / table}.csv and .md")
+    console.print(f"saved as {output_dir / table}.csv and .md", markup=False)
     return frame
 
 
@@ -95,7 +96,7 @@ def _train(
     finished = folder / "trained"
     if not finished.is_file():
         console.print(f"training: {escape(row['name'])}")
-        overrides = {**common, **row["train"], "ckpt_dir": str(folder), "output_dir": str(folder)}
+        overrides = {**common, **row["train"], "ckpt_dir": folder, "output_dir": folder}
         workflow = build_workflow(bundle, ["train", *presets], overrides, "train")
         run_workflow(workflow, folder / "train_config.json")
         finished.touch()
@@ -116,7 +117,7 @@ def _evaluate(
         return
     console.print(f"evaluating: {escape(row['name'])}")
     configs = ["train", *presets, "evaluate", *(["evaluate_outputs"] if row.get("integrates") else [])]
-    overrides = {**common, **row["evaluate"], "ckpt_path": str(weights), "output_dir": str(folder)}
+    overrides = {**common, **row["evaluate"], "ckpt_path": weights, "output_dir": folder}
     run_workflow(build_workflow(bundle, configs, overrides, "train"), folder / "evaluate_config.json")
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from tinylesions import __version__
+from tinylesions.apps.wording import counted
 from tinylesions.datasets import LAYOUTS, InputError
-from tinylesions.monai_bundles import BUNDLES, find_bundle
+from tinylesions.monai_bundles import BUNDLES, Bundle, find_bundle
 
 __all__ = ["app", "main"]
 
@@ -22,20 +26,24 @@ __all__ = ["app", "main"]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # the heavy imports (torch, MONAI) wait until a command needs them, so that --help answers at once
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
     console.width = 120  # a table in a log file is not cut at 80 columns
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 _DEFAULT_BUNDLE = next(iter(BUNDLES))
 LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
 PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr")}, type=str)  # type: ignore[misc]
+_IDRID = PhantomLayout("idrid")
 
-BundleOption = Annotated[str, typer.Option("--bundle", help="Name of the bundle.")]
+BundleOption = Annotated[str, typer.Option("--bundle", help="Name of the bundle: what is looked for and how.")]
 PresetOption = Annotated[
     Optional[str],  # noqa: UP045  typer reads it at run time, on Python 3.10 too
-    typer.Option(help="A config of the bundle that overrides its paper's setting, e.g. [b]cpu[/b]."),
+    typer.Option(help="A smaller setting than the paper's: cpu. Weights need the preset they were trained with."),
 ]
 
 
@@ -53,40 +61,44 @@ def _tinylesions(
 ) -> None:
     """Find tiny lesions in huge medical images.
 
-    A first look without any data:  [b]tinylesions demo[/b]
+    A first look without any data:  `tinylesions demo`
 
-    Your photos:  [b]tinylesions predict PHOTOS --weights model.pt --out results[/b]
+    Your photos:  `tinylesions predict PHOTOS --weights model.pt --out results`
 
-    Training and evaluation are MONAI's [b]python -m monai.bundle run[/b]; each bundle's docs/README.md shows how.
+    Training and evaluation are MONAI's `python -m monai.bundle run`; each bundle's docs/README.md shows how.
     """
 
 
 @app.command()
 def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder of the data set to write.")],
-    layout: Annotated[PhantomLayout, typer.Option(help="Whose official folders to write.")] = PhantomLayout.idrid,  # type: ignore[attr-defined]
-    photos: Annotated[tuple[int, int, int], typer.Option(help="Photos for training, validation and test.")] = (
-        12,
-        4,
-        4,
-    ),
-    size: Annotated[tuple[int, int], typer.Option(metavar="HEIGHT WIDTH", help="In pixels.")] = (2848, 4288),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same photos.")] = 0,
+    out: Annotated[Path, typer.Argument(help="Folder of the data set; new or empty.")],
+    layout: Annotated[PhantomLayout, typer.Option(help="Whose official folders to write.")] = _IDRID,
+    photos: Annotated[
+        tuple[int, int, int],
+        typer.Option(metavar="N N N", help="How many photos for training, validation and test."),
+    ] = (12, 4, 4),
+    size: Annotated[
+        tuple[int, int],
+        typer.Option(metavar="HEIGHT WIDTH", help="In pixels, at least 192 256."),
+    ] = (2848, 4288),
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
     grading: Annotated[bool, typer.Option("--grading", help="Graded photos instead of lesion masks.")] = False,
 ) -> None:
     """Draw fundus photos with lesions and their masks, for trying things out.
 
-    They are drawings: good for plumbing and demonstrations, no evidence about eyes.
+    They are drawings: good for plumbing and demonstrations, no evidence about eyes. For example
+    `tinylesions phantom phantoms --photos 4 2 2 --size 712 1072`.
     """
     from tinylesions.apps.phantoms import write_phantoms
 
     write_phantoms(out, layout.value, photos, size, seed, grading)
-    console.print(f"{sum(photos)} phantoms in {out}; look at them with: tinylesions check-data {layout.value} {out}")
+    advice = "" if grading else f'; check them with: tinylesions check-data {layout.value} "{out}"'
+    console.print(f"{counted(sum(photos), 'phantom')} in {out}{advice}", markup=False)
 
 
 @app.command("check-data")
 def check_data(
-    layout: Annotated[LayoutName, typer.Argument(help="idrid and ddr: the official folders; json: a datalist file.")],  # type: ignore[valid-type]
+    layout: Annotated[LayoutName, typer.Argument(help="idrid and ddr: the official folders; json: a datalist file.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the datalist file.")],
     csv: Annotated[Optional[Path], typer.Option(help="Also write the table as CSV.")] = None,  # noqa: UP045
     save_datalist: Annotated[
@@ -96,13 +108,15 @@ def check_data(
 ) -> None:
     """Read every photo and mask of a data set and say what is there and what is wrong with it.
 
-    Exit code 2 when a file has to be repaired.
+    Exit code 2 when a file has to be repaired. For example `tinylesions check-data idrid IDRiD`, where `IDRiD` is the
+    folder that holds `A. Segmentation`.
     """
     from tinylesions.apps.check_data import check_data
 
-    problems = check_data(layout.value, root, console, csv, save_datalist)  # type: ignore[attr-defined]
+    problems = check_data(layout.value, root, console, csv, save_datalist)
     if problems:
-        errors.print(f"[red]{problems} photos have problems[/red]: repair the files named above before training.")
+        have = "photo has" if problems == 1 else "photos have"
+        errors.print(f"[red]{problems} {have} problems[/red]: repair the files named above before training.")
         raise typer.Exit(2)
 
 
@@ -125,23 +139,37 @@ def predict(
 ) -> None:
     """Find the lesions of photos: probability maps, label map, overlay and tables at each photo's own size.
 
-    OUT gets a folder per photo (<lesion>.png with 16-bit probabilities, label_map.png, overlay.jpg, lesions.csv,
-    summary.json), and for all photos lesions.csv, photos.csv and run.json. A bad photo is left out, named at the end
-    and in errors.csv, and does not stop the others (exit code 2). An interrupted run goes on where it stopped.
+    OUT gets a folder per photo with
+
+    - `<lesion>.png`: the probability of each lesion in 16 bits,
+    - `label_map.png`: the most probable class of each pixel,
+    - `overlay.jpg`: the lesions drawn into the photo,
+    - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas;
+
+    and for all photos `lesions.csv`, `photos.csv` and `run.json` (versions and settings). A bad photo is left out,
+    named at the end and in `errors.csv`, and does not stop the others (exit code 2). The same command goes on where it
+    was interrupted.
     """
+    chosen = find_bundle(bundle)
+    presets = _presets(chosen, preset)
     from tinylesions.apps.predict import predict
 
-    overrides: dict[str, object] = {}
-    if overlap is not None:
-        overrides["overlap"] = overlap
-    if device is not None:
-        overrides["device"] = f"$torch.device({device!r})"
     result = predict(
-        inputs, find_bundle(bundle), out, weights, [preset] if preset else [], overrides, overwrite, console.print
+        inputs,
+        chosen,
+        out,
+        weights,
+        presets,
+        {} if overlap is None else {"overlap": overlap},
+        device,
+        overwrite,
+        partial(console.print, markup=False),
     )
-    console.print(f"{len(result.done)} photos predicted, {len(result.skipped)} were already done: see {out}")
+    already = f", {len(result.skipped)} already done" if result.skipped else ""
+    console.print(f"{counted(len(result.done), 'photo')} predicted{already}: see {out}", markup=False)
     if result.failed:
-        errors.print(f"[red]{len(result.failed)} left out[/red], see {out / 'errors.csv'}:")
+        left_out = counted(len(result.failed), "photo")
+        errors.print(f"[red]{left_out} left out[/red], see {escape(str(out / 'errors.csv'))}:")
         for problem in result.failed.values():
             errors.print(f"  {problem}", markup=False)
         raise typer.Exit(2)
@@ -156,24 +184,27 @@ def experiment(
     preset: PresetOption = None,
     row: Annotated[Optional[list[str]], typer.Option(help="Only this row; can be given several times.")] = None,  # noqa: UP045
     layout: Annotated[
-        Optional[LayoutName],  # type: ignore[valid-type]  # noqa: UP045
+        Optional[LayoutName],  # noqa: UP045
         typer.Option(help="The data set's layout, where it is not the table's own."),
     ] = None,
 ) -> None:
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
 
-    What is done is kept: a row is not trained twice, and an interrupted training goes on.
+    What is done is kept: a row is not trained twice, and an interrupted training goes on. For example
+    `tinylesions experiment table_4 --dataset-dir IDRiD --out table_4 --row "output 4"`.
     """
+    chosen = find_bundle(bundle)
+    presets = _presets(chosen, preset)
     from tinylesions.apps.experiment import run_experiment
 
     run_experiment(
-        find_bundle(bundle),
+        chosen,
         table,
         dataset_dir,
         out,
-        presets=[preset] if preset else [],
+        presets=presets,
         rows=row,
-        layout=layout.value if layout else None,  # type: ignore[attr-defined]
+        layout=layout.value if layout else None,
         console=console,
     )
 
@@ -183,17 +214,33 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demonstration makes.")] = Path("demo"),
     bundle: BundleOption = _DEFAULT_BUNDLE,
 ) -> None:
-    """Draw phantoms, train the small preset, evaluate, and predict full photos: a few minutes on two cores."""
+    """Draw phantoms, train the small preset, evaluate, and predict full photos: a few minutes on two cores.
+
+    It shows the whole road without any data. What is done is kept when it is started again with the same folder.
+    """
     from tinylesions.apps.demo import run_demo
 
     run_demo(find_bundle(bundle), out, console)
 
 
+def _presets(bundle: Bundle, preset: str | None) -> list[str]:
+    if preset is None:
+        return []
+    if preset not in bundle.presets:
+        raise InputError(f"{bundle.name} has no preset {preset!r}: choose one of {', '.join(bundle.presets)}.")
+    return [preset]
+
+
 def main() -> None:
     """Run the command; bad input is one sentence and exit code 2, anything else a traceback."""
     warnings.showwarning = _show_warning
+    logging.getLogger("tinylesions").addHandler(_Sentences())
     try:
         app()
+    except SystemExit as ending:
+        if ending.code == _INTERRUPTED:
+            errors.print("interrupted: give the same command again to go on.")
+        raise
     except Exception as error:
         problem: BaseException | None = error
         while problem is not None and not isinstance(problem, InputError):
@@ -208,5 +255,17 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Show what this project warns of (a plain UserWarning) as a sentence; libraries' notes are for developers."""
     if category is UserWarning:
-        errors.print("[yellow]warning:[/yellow]", end=" ")
-        errors.print(str(message), markup=False)
+        _warn(str(message))
+
+
+class _Sentences(logging.Handler):
+    """Shows what this project logs, by default from warnings on, as a sentence."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        _warn(record.getMessage())
+
+
+def _warn(sentence: str) -> None:
+    errors.print("[yellow]warning:[/yellow]", end=" ")
+    errors.print(sentence, markup=False)

@@ -13,6 +13,7 @@ from tinylesions.datasets.phantoms import (
     write_idrid_grading,
     write_idrid_segmentation,
 )
+from tinylesions.transforms.atomic import atomic_folder
 
 __all__ = ["write_phantoms"]
 
@@ -20,7 +21,7 @@ __all__ = ["write_phantoms"]
 def write_phantoms(
     root: Path, layout: str, photos: tuple[int, int, int], size: tuple[int, int], seed: int, grading: bool = False
 ) -> None:
-    """Draw a data set in an official layout.
+    """Draw a data set in an official layout; the folder is there when it is complete.
 
     Args:
         root: its folder.
@@ -31,22 +32,26 @@ def write_phantoms(
         grading: photos with a grade instead of photos with lesion masks.
 
     Raises:
-        InputError: the folder holds something already, or a number is out of range.
+        InputError: the folder holds something already or cannot be written, or a number is out of range.
     """
     training, validation, test = photos
     if min(photos) < 0 or training < 1:
         raise InputError(
             f"{training} {validation} {test} photos cannot be drawn: name three numbers, the first above 0."
         )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if root.is_file():
+        raise InputError(f"{root} is a file: name a new folder.")
+    if root.exists() and any(root.iterdir()):
         raise InputError(f"{root} is not empty: name a new folder, or remove what is there.")
-    with tqdm(total=sum(photos), desc="drawing", unit="photo") as bar:
+    if root.resolve() == Path.cwd():  # it would be replaced under the user's feet
+        raise InputError(f"{root} is the current folder: name a new folder in it.")
+    with tqdm(total=sum(photos), desc="drawing", unit="photo") as bar, atomic_folder(root.resolve()) as folder:
         try:
             if layout == "idrid":
                 write = write_idrid_grading if grading else write_idrid_segmentation
-                write(root, training + validation, test, size=size, seed=seed, progress=bar.update)
+                write(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
             else:
                 write_ddr = write_ddr_grading if grading else write_ddr_segmentation
-                write_ddr(root, training, validation, test, size=size, seed=seed, progress=bar.update)
+                write_ddr(folder, training, validation, test, size=size, seed=seed, progress=bar.update)
         except ValueError as error:
             raise InputError(str(error)) from error

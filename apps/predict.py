@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ import pandas as pd
 import torch
 from monai.utils import ensure_tuple_rep
 
+from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
 from tinylesions.datasets import InputError, find_photos, photo_ids, photo_size
 from tinylesions.handlers import record_run
@@ -48,6 +50,7 @@ def predict(
     weights: Path | None = None,
     configs: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
+    device: str | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> Prediction:
@@ -60,44 +63,47 @@ def predict(
         weights: the weights' file; the bundle's own by default.
         configs: configs of the bundle that override inference.json, e.g. a preset.
         overrides: config ids and their values.
+        device: name of the device, e.g. ``"cpu"`` or ``"cuda:1"``; the config's own by default.
         overwrite: predict photos again that an earlier run with the same settings had finished.
         say: takes each line for the user.
 
     Raises:
-        InputError: no photo, no weights, weights that do not fit, an output folder that cannot be written.
+        InputError: no photo, no weights, weights that do not fit, no such device, an output folder that cannot be
+            written.
     """
     photos = find_photos(inputs)
     ids = photo_ids(photos)
     weights = weights or bundle.weights
-    workflow = build_workflow(
-        bundle,
-        ["inference", *configs],
-        {"ckpt_path": str(weights), "output_dir": str(output_dir), **(overrides or {})},
-        "infer",
-    )
+    places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir}
+    if device is not None:
+        places["device"] = f"$torch.device({_usable(device)!r})"
+    workflow = build_workflow(bundle, ["inference", *configs], {**places, **(overrides or {})}, "infer")
     workflow.initialize()
     parts = _Parts(*(workflow.parser.get_parsed_content(name) for name in _PARTS))
+    parts.inferer.progress = sys.stderr.isatty()  # a bar for each photo would fill a log file
     settings = {
         "bundle": bundle.name,
-        "weights": str(weights),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "bundle_version": _version(bundle),
+        "weights_sha256": _sha256(weights),
         "configs": ["inference", *configs],
         "roi_size": list(parts.inferer.roi_size),
         "overlap": parts.inferer.overlap,
         "overrides": dict(overrides or {}),
     }
-    finished = set() if overwrite else _finished(output_dir, settings)
-    record_run(output_dir / "run.json", settings)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    pairs = list(zip(ids, photos, strict=True))
+    finished = {id_ for id_, path in pairs if not overwrite and _is_finished(output_dir / id_, path, key)}
+    record_run(output_dir / "run.json", {**settings, "weights": str(weights), "settings_key": key})
 
     done, skipped, failed = [], [], {}
-    waiting = [pair for pair in zip(ids, photos, strict=True) if (pair[0], str(pair[1])) not in finished]
-    _announce(waiting, len(photos), parts.inferer, say)
-    for number, (id_, path) in enumerate(zip(ids, photos, strict=True), start=1):
-        if (id_, str(path)) in finished:
+    _announce([path for id_, path in pairs if id_ not in finished], len(photos), parts.inferer, say)
+    for number, (id_, path) in enumerate(pairs, start=1):
+        if id_ in finished:
             skipped.append(id_)
             continue
         try:
-            _predict_photo(id_, path, parts, lambda line, n=number: say(f"[{n}/{len(photos)}] {line}"))
+            _predict_photo(id_, path, parts, say, f"[{number}/{len(photos)}]")
+            _mark(output_dir / id_, path, key)
             done.append(id_)
         except Exception as error:
             problem = _input_error(error)
@@ -106,9 +112,9 @@ def predict(
             failed[str(path)] = str(problem)
             say(f"[{number}/{len(photos)}] left out: {problem}")
     _write_errors(output_dir / "errors.csv", failed)
-    complete = [output_dir / id_ for id_ in ids if (output_dir / id_ / "summary.json").is_file()]
+    complete = {*done, *skipped}
     if complete:
-        collect_tables(complete, output_dir)
+        collect_tables([output_dir / id_ for id_ in ids if id_ in complete], output_dir)
     return Prediction(output_dir, done, skipped, failed)
 
 
@@ -127,12 +133,12 @@ class _Parts:
 
 
 @torch.inference_mode()
-def _predict_photo(id_: str, path: Path, parts: _Parts, say: Callable[[str], None]) -> None:
+def _predict_photo(id_: str, path: Path, parts: _Parts, say: Callable[[str], None], place: str) -> None:
     start = time.perf_counter()
     data = parts.preprocessing({"id": id_, "image": str(path), "photo": str(path)})
     image = data["image"]
     windows = count_windows(image.shape[1:], parts.inferer)
-    say(f"{path.name}: field of view {image.shape[2]}×{image.shape[1]} px, {windows} windows")
+    say(f"{place} {path.name}: field of view {image.shape[2]}×{image.shape[1]} px, {counted(windows, 'window')}")
     parts.network.eval()
     data["pred"] = parts.inferer(image[None].to(parts.device), parts.network)[0]
     data["windows"] = windows
@@ -147,27 +153,53 @@ def count_windows(size: Sequence[int], inferer: Any) -> int:
     return len(window_origins(padded, roi_size, inferer.overlap))
 
 
-def _announce(waiting: Sequence[tuple[str, Path]], total: int, inferer: Any, say: Callable[[str], None]) -> None:
+def _announce(waiting: Sequence[Path], total: int, inferer: Any, say: Callable[[str], None]) -> None:
     """Say how much work there is, from the files' headers: at most, since the crop makes it less."""
     windows = 0
-    for _, path in waiting:
+    for path in waiting:
         with suppress(InputError):  # it is reported when its turn comes
             windows += count_windows(photo_size(path), inferer)
     roi = "×".join(str(side) for side in inferer.roi_size)
     already = f" ({total - len(waiting)} already done)" if len(waiting) < total else ""
-    say(f"{len(waiting)} photos{already}, at most {windows} windows of {roi} px, overlap {inferer.overlap:g}")
+    work = f"at most {counted(windows, 'window')} of {roi} px, overlap {inferer.overlap:g}"
+    say(f"{counted(len(waiting), 'photo')}{already}: {work}")
 
 
-def _finished(output_dir: Path, settings: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """(id, file) of the photos that a run with the same settings finished."""
+def _version(bundle: Bundle) -> str:
+    return json.loads((bundle.root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
+
+
+def _usable(device: str) -> str:
     try:
-        record = json.loads((output_dir / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    if record.get("settings") != json.loads(json.dumps(settings, default=str)):
-        return set()
-    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in output_dir.glob("*/summary.json")]
-    return {(summary["photo"], summary["file"]) for summary in summaries}
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
+        mps = ["mps"] if torch.backends.mps.is_available() else []
+        usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *mps]
+        raise InputError(f"the device {device!r} cannot be used here: choose one of {', '.join(usable)}.") from error
+    return device
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _mark(folder: Path, photo: Path, key: str) -> None:
+    """Write into a photo's summary of what file and with which settings it is, for runs that go on later."""
+    facts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    facts |= {"file_sha256": _sha256(photo), "settings_key": key}
+    with atomic_path(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _is_finished(folder: Path, photo: Path, key: str) -> bool:
+    """Whether a run with the same settings wrote this folder from this very file."""
+    try:
+        facts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # it is predicted again
+        return False
+    if (facts.get("file"), facts.get("settings_key")) != (str(photo), key):
+        return False
+    return photo.is_file() and facts.get("file_sha256") == _sha256(photo)
 
 
 def _input_error(error: BaseException | None) -> InputError | None:

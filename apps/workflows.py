@@ -23,12 +23,15 @@ def build_workflow(
     Args:
         bundle: the bundle.
         configs: names of its configs, e.g. ``["train", "cpu"]``.
-        overrides: config ids and their values, e.g. ``{"network_def#head": 2}``.
+        overrides: config ids and their values, e.g. ``{"network_def#head": 2}``; a path is given as ``Path``, so that
+            a name which starts with ``$``, ``@`` or ``%`` is no expression.
         workflow_type: ``"train"`` or ``"infer"``.
         run_id: what ``run()`` runs.
     """
     # ignite reports every run and epoch; the command line has its own progress
     logging.getLogger("ignite").setLevel(logging.WARNING)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns that logging_file is False
+    literal = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in overrides.items()}
     return ConfigWorkflow(
         config_file=bundle.config_files(*configs),
         meta_file=str(bundle.root / "configs" / "metadata.json"),
@@ -36,7 +39,7 @@ def build_workflow(
         workflow_type=workflow_type,
         run_id=run_id,
         bundle_root=str(bundle.root),
-        **overrides,
+        **literal,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
 from tinylesions.handlers.epoch_seed import EpochSeed
+from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
 from tinylesions.handlers.progress import Progress
 from tinylesions.handlers.run_record import git_revision, record_run
@@ -12,6 +13,7 @@ from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, scor
 __all__ = [
     "BestModel",
     "EpochSeed",
+    "MetricsLog",
     "PixelAveragePrecision",
     "Progress",
     "ScoreTable",

@@ -74,7 +74,7 @@ class TrainingCheckpoint:
                 self.objects[name].load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
-        if engine.state.epoch >= max_epochs:
+        if max_epochs is not None and engine.state.epoch >= max_epochs:
             raise InputError(
                 f"{self.path} already holds {engine.state.epoch} epochs and the training asks for {max_epochs}:"
                 f" raise max_epochs, or {remedy}."
@@ -110,7 +110,7 @@ class BestModel:
 
     def __call__(self, engine: Engine) -> None:
         """Save the weights if they are the best."""
-        value = engine.state.metrics[engine.state.key_metric_name]
+        value = engine.state.metrics[engine.state.key_metric_name]  # type: ignore[attr-defined]
         # a file that lies there before the first validation is of another training
         if self.best is None or value > self.best or not self.path.is_file():
             self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first

@@ -44,9 +44,9 @@ class PixelAveragePrecision(IgniteMetricHandler):
         probabilities, truth, *field_of_view = output
         self.metric_fn(probabilities, truth, **({"mask": field_of_view[0]} if field_of_view else {}))
 
-    def completed(self, engine: Engine, name: str) -> None:  # type: ignore[override]
+    def completed(self, engine: Engine, name: str) -> None:
         """Put the values into the engine's metrics."""
-        values = self.metric_fn.aggregate().view(self.heads, len(self.class_names))  # type: ignore[union-attr]
+        values = self.metric_fn.aggregate().view(self.heads, len(self.class_names))
         metrics = engine.state.metrics
         for head, row in enumerate(values, start=1):
             suffix = f"_output_{head}" if self.heads > 1 else ""

@@ -38,7 +38,7 @@ class Progress:
     def start(self, engine: Engine) -> None:
         """Open the bar when the first epoch starts, where the length and a resumed position are known."""
         if self.bar is None:
-            state = engine.state
+            state: Any = engine.state
             # MONAI's validation counts on in the trainer's epochs, but a run is one pass
             epochs, done = (1, 0) if isinstance(engine, Evaluator) else (state.max_epochs, state.iteration)
             # a log file gets a line every ten seconds, not ten a second
@@ -54,11 +54,11 @@ class Progress:
     def step(self, engine: Engine) -> None:
         """Move the bar by an iteration."""
         shown = {}
-        output = engine.state.output
+        output: Any = engine.state.output
         if output and "loss" in output[0]:
             shown["loss"] = f"{float(from_engine(['loss'], first=True)(output)):.4f}"
         if self.evaluator is not None and self.evaluator.state.metrics:
-            name = self.evaluator.state.key_metric_name
+            name = self.evaluator.state.key_metric_name  # type: ignore[attr-defined]
             shown[name] = f"{self.evaluator.state.metrics[name]:.4f}"
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()

@@ -100,5 +100,8 @@ class ScoreTable:
                 "Dice at 0.5": "dice",
                 "IoU at 0.5": "intersection_over_union",
             }
-            print(f"\n{engine.state.epoch_length} photos, full size, inside the field of view")
+            print(
+                f"\n{engine.state.epoch_length} photos at full size; average precision of all their pixels inside the"
+                " field of view, Dice and IoU the mean of the photos that hold the lesion"
+            )
             _print_and_save(score_table(engine.state.metrics, self.lesions, rows), self.path)

@@ -6,7 +6,7 @@ the others, from which average precision Σ (R_k − R_{k−1}) P_k follows. His
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.metrics import CumulativeIterationMetric
@@ -111,13 +111,12 @@ class PixelAveragePrecisionMetric(CumulativeIterationMetric):
         self._buffers = [[total]]
         self._synced = False
 
-    def _compute_list(self, y_pred: Sequence, y: Sequence | None = None, mask: Sequence | None = None) -> torch.Tensor:
+    def _compute_list(self, y_pred: Any, y: Any = None, mask: Any = None, **kwargs: Any) -> torch.Tensor:
         masks = mask if mask is not None else [None] * len(y_pred)
-        assert y is not None
         return torch.stack([_photo_histograms(p, t, m) for p, t, m in zip(y_pred, y, masks, strict=True)])
 
     def _compute_tensor(
-        self, y_pred: torch.Tensor, y: torch.Tensor | None = None, mask: torch.Tensor | None = None
+        self, y_pred: torch.Tensor, y: torch.Tensor | None = None, mask: torch.Tensor | None = None, **kwargs: Any
     ) -> torch.Tensor:
         return self._compute_list(list(y_pred), None if y is None else list(y), None if mask is None else list(mask))
 

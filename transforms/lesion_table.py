@@ -155,7 +155,7 @@ def collect_tables(folders: Iterable[str | Path], output_dir: str | Path) -> tup
 def _read_folder(folder: Path) -> tuple[pd.DataFrame, dict[str, object]]:
     try:
         # names stay text: a photo may be called 007 or NA
-        table = pd.read_csv(folder / "lesions.csv", dtype={"photo": str} | COLUMNS, keep_default_na=False)
+        table = pd.read_csv(folder / "lesions.csv", dtype={"photo": "str", **COLUMNS}, keep_default_na=False)
         return table, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class Window:
     across: np.ndarray
 
 
-def open_window(geometry: Geometry, centre: tuple[float, float], reach: float, angle: float = 0.0) -> Window:
+def open_window(geometry: Geometry, centre: Sequence[float] | np.ndarray, reach: float, angle: float = 0.0) -> Window:
     """Open the window of ``reach`` pixels around ``centre`` (in diameters), cut at the frame."""
     x, y = geometry.to_pixels(np.array(centre))
     height, width = geometry.size
@@ -125,7 +126,7 @@ def stamp(image: np.ndarray, masks: dict[str, np.ndarray], lesion: Lesion, geome
         else:
             distance = blob(rng, window, radius, lesion.stretch, 0.04 if small else 0.14)
             soft = (2.6 if small else 4.5) * pixel
-        texture = 1.0
+        texture = np.float32(1.0)
         if lesion.kind == "haemorrhage":
             texture = 1 + 0.11 * smooth_noise(rng, distance.shape, max(0.5 * radius, 1.0))
         # A microaneurysm is blurred away more than what is larger, so that it takes more blood to be seen.

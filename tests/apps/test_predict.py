@@ -1,0 +1,273 @@
+"""`tinylesions predict`: what it writes, and how it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import ExifTags, Image
+from scipy import ndimage
+
+from tinylesions.datasets import CLASSES, LESIONS
+from tinylesions.monai_bundles import find_bundle
+from tinylesions.transforms import save_lesions
+
+from .conftest import Answer
+
+FILES = {*(f"{lesion}.png" for lesion in LESIONS), "label_map.png", "overlay.jpg", "lesions.csv", "summary.json"}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def table(out: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(out / f"{name}.csv", dtype={"photo": str}, keep_default_na=False)
+
+
+def times(out: Path) -> dict[str, int]:
+    """When the label map of each photo was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/label_map.png")}
+
+
+class TestResults:
+    @pytest.fixture
+    def out(self, predict, dataset, tmp_path) -> Path:
+        answer = predict(dataset / "A. Segmentation" / "1. Original Images")
+        assert answer.code == 0
+        assert answer.out.splitlines()[0].startswith("3 photos: at most 105 windows of 64×64 px, overlap 0.5")
+        assert answer.out.splitlines()[-1] == f"3 photos predicted: see {tmp_path / 'out'}"
+        assert answer.err == ""
+        return tmp_path / "out"
+
+    def test_files(self, out):
+        assert names(out) == {"IDRiD_01", "IDRiD_02", "IDRiD_55", "lesions.csv", "photos.csv", "run.json"}
+        for photo in ("IDRiD_01", "IDRiD_02", "IDRiD_55"):
+            assert names(out / photo) == FILES
+            for lesion in LESIONS:
+                with Image.open(out / photo / f"{lesion}.png") as probability:
+                    assert (probability.size, probability.mode) == ((256, 192), "I;16")
+            with Image.open(out / photo / "label_map.png") as label_map:
+                assert (label_map.size, label_map.mode) == ((256, 192), "P")
+            with Image.open(out / photo / "overlay.jpg") as overlay:
+                assert (overlay.size, overlay.mode) == ((256, 192), "RGB")
+
+    def test_counts_are_those_of_the_label_map(self, out):
+        photos = table(out, "photos").set_index("photo")
+        lesions = table(out, "lesions")
+        assert list(photos.index) == ["IDRiD_01", "IDRiD_02", "IDRiD_55"]
+        for photo, row in photos.iterrows():
+            with Image.open(out / str(photo) / "label_map.png") as image:
+                label_map = np.asarray(image)
+            for lesion in LESIONS:
+                mask = label_map == CLASSES.index(lesion)
+                _, count = ndimage.label(mask, np.ones((3, 3)))
+                assert (row[f"{lesion}_count"], row[f"{lesion}_area_px"]) == (count, mask.sum())
+                own = lesions[(lesions["photo"] == photo) & (lesions["lesion"] == lesion)]
+                assert (len(own), own["area_px"].sum()) == (count, mask.sum())
+            outside = (label_map == CLASSES.index("black_background")).sum()
+            assert row["field_of_view_area_px"] >= label_map.size - outside
+        assert photos[[f"{lesion}_area_px" for lesion in LESIONS]].to_numpy().sum() > 0
+
+    def test_columns(self, out):
+        counts = [f"{lesion}_{what}" for lesion in LESIONS for what in ("count", "area_px")]
+        assert list(table(out, "photos").columns) == [
+            *("photo", "file", "height", "width", "seconds", "windows", "field_of_view_area_px"),
+            *counts,
+            *("file_sha256", "settings_key"),
+        ]
+        assert list(table(out, "lesions").columns) == [
+            *("photo", "lesion", "component", "area_px", "centroid_x", "centroid_y"),
+            *("box_left", "box_top", "box_width", "box_height", "mean_probability", "max_probability"),
+        ]
+
+    def test_run_record(self, out, weights):
+        settings = read_json(out / "run.json")["settings"]
+        metadata = read_json(find_bundle("fundus_multi_lesion_segmentation").root / "configs" / "metadata.json")
+        assert settings["bundle_version"] == metadata["version"]
+        assert settings["weights"] == str(weights)
+        assert settings["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        assert settings["configs"] == ["inference", "cpu"]
+        assert set(table(out, "photos")["settings_key"]) == {settings["settings_key"]}
+        for row in table(out, "photos").itertuples():
+            assert row.file_sha256 == hashlib.sha256(Path(row.file).read_bytes()).hexdigest()
+
+
+class TestGoingOn:
+    @pytest.fixture
+    def photos(self, image, tmp_path) -> Path:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for name in ("a", "b", "c"):
+            image.save(folder / f"{name}.png")
+        return folder
+
+    @pytest.fixture
+    def interrupted(self, predict, photos, monkeypatch) -> Callable[..., Answer]:
+        """Predict, with Ctrl-C in the middle of writing the second photo."""
+
+        def run(**options):
+            calls = iter([save_lesions.write_table, press_control_c])
+            with monkeypatch.context() as patch:
+                patch.setattr(save_lesions, "write_table", lambda *arguments: next(calls)(*arguments))
+                return predict(photos, **options)
+
+        return run
+
+    def test_the_second_time_nothing_is_left_to_do(self, predict, photos, tmp_path):
+        predict(photos)
+        before, tables = times(tmp_path / "out"), (tmp_path / "out" / "photos.csv").read_bytes()
+        answer = predict(photos)
+        assert answer.code == 0
+        assert "0 photos predicted, 3 already done" in answer.out
+        assert times(tmp_path / "out") == before
+        assert (tmp_path / "out" / "photos.csv").read_bytes() == tables
+
+    def test_overwrite(self, predict, photos, tmp_path):
+        predict(photos)
+        before = times(tmp_path / "out")
+        assert "3 photos predicted: see" in predict(photos, "--overwrite").out
+        after = times(tmp_path / "out")
+        assert all(after[name] > before[name] for name in before)
+
+    def test_other_settings(self, predict, photos, tmp_path):
+        predict(photos)
+        assert "3 photos predicted: see" in predict(photos, "--overlap", "0.25").out
+        assert read_json(tmp_path / "out" / "run.json")["settings"]["overlap"] == 0.25
+
+    def test_a_photo_put_in_anothers_place(self, predict, photos, image, tmp_path):
+        predict(photos)
+        older = (photos / "b.png").stat()
+        image.rotate(180).save(photos / "b.png")
+        os.utime(photos / "b.png", ns=(older.st_atime_ns, older.st_mtime_ns))
+        assert "1 photo predicted, 2 already done" in predict(photos).out
+
+    def test_new_photos_are_added(self, predict, photos, tmp_path):
+        predict(photos / "a.png", photos / "c.png")
+        assert "1 photo predicted, 2 already done" in predict(photos).out
+        assert list(table(tmp_path / "out", "photos")["photo"]) == ["a", "b", "c"]
+
+    def test_a_file_of_the_same_name_elsewhere_is_another_photo(self, predict, photos, image, tmp_path):
+        predict(photos / "a.png")
+        (tmp_path / "elsewhere").mkdir()
+        image.rotate(180).save(tmp_path / "elsewhere" / "a.png")
+        assert "1 photo predicted: see" in predict(tmp_path / "elsewhere" / "a.png").out
+
+    def test_control_c_leaves_whole_folders_only(self, interrupted, tmp_path):
+        answer = interrupted()
+        assert answer.code not in (0, 2)
+        assert answer.err == "interrupted: give the same command again to go on.\n"
+        assert names(tmp_path / "out") == {"a", "run.json"}
+        assert names(tmp_path / "out" / "a") == FILES
+
+    def test_goes_on_after_control_c(self, interrupted, predict, photos, tmp_path):
+        interrupted()
+        assert "2 photos predicted, 1 already done" in predict(photos).out
+        assert list(table(tmp_path / "out", "photos")["photo"]) == ["a", "b", "c"]
+
+    def test_photos_of_older_weights_are_not_taken_for_done(
+        self, interrupted, predict, photos, tmp_path, other_weights
+    ):
+        predict(photos)
+        interrupted(weights=other_weights)
+        assert "2 photos predicted, 1 already done" in predict(photos, weights=other_weights).out
+        fresh = tmp_path / "fresh"
+        predict(photos, weights=other_weights, out=fresh)
+        for path in fresh.glob("*/*.png"):
+            assert (tmp_path / "out" / path.relative_to(fresh)).read_bytes() == path.read_bytes()
+
+    def test_a_photo_that_fails_now_is_not_in_the_tables(self, predict, photos, tmp_path, other_weights):
+        predict(photos)
+        (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:2000])
+        assert predict(photos, weights=other_weights).code == 2
+        assert list(table(tmp_path / "out", "photos")["photo"]) == ["a", "c"]
+        assert list(pd.read_csv(tmp_path / "out" / "errors.csv")["file"]) == [str(photos / "b.png")]
+
+    def test_errors_go_when_they_are_repaired(self, predict, photos, image, tmp_path):
+        (photos / "b.png").write_bytes(b"")
+        assert predict(photos).code == 2
+        image.save(photos / "b.png")
+        assert predict(photos).code == 0
+        assert not (tmp_path / "out" / "errors.csv").exists()
+
+
+def press_control_c(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+class TestPhotosThatWork:
+    def check(self, answer, out: Path, name: str, size: tuple[int, int]) -> None:
+        assert answer.code == 0, answer
+        for file in ("label_map.png", "overlay.jpg", "microaneurysm.png"):
+            with Image.open(out / name / file) as image:
+                assert image.size == size
+        row = table(out, "photos").set_index("photo").loc[name]
+        assert (row["width"], row["height"]) == size
+
+    @pytest.mark.parametrize("mode", ["L", "CMYK"])
+    def test_modes_of_jpeg(self, predict, image, tmp_path, mode):
+        image.convert(mode).save(tmp_path / "eye.jpg")
+        self.check(predict(tmp_path / "eye.jpg"), tmp_path / "out", "eye", (256, 192))
+
+    def test_sixteen_bits(self, predict, image, tmp_path):
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(tmp_path / "eye.png")
+        self.check(predict(tmp_path / "eye.png"), tmp_path / "out", "eye", (256, 192))
+
+    def test_a_turned_photo_comes_out_upright(self, predict, image, tmp_path):
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        image.save(tmp_path / "eye.jpg", exif=exif)
+        self.check(predict(tmp_path / "eye.jpg"), tmp_path / "out", "eye", (192, 256))
+
+    def test_smaller_than_a_window(self, predict, image, tmp_path):
+        image.resize((40, 30)).save(tmp_path / "eye.png")
+        answer = predict(tmp_path / "eye.png")
+        self.check(answer, tmp_path / "out", "eye", (40, 30))
+        assert "1 photo: at most 1 window of 64×64 px" in answer.out
+
+    def test_names(self, predict, image, tmp_path):
+        names = ["a.b.c", "Müller 眼", "[red]x", "$x", "@x", "%x", "NA", "007"]
+        (tmp_path / "photos").mkdir()
+        for name in names:
+            image.save(tmp_path / "photos" / f"{name}.png")
+        answer = predict(tmp_path / "photos")
+        for name in names:
+            self.check(answer, tmp_path / "out", name, (256, 192))
+            assert f"{name}.png: field of view" in answer.out
+
+    def test_one_name_in_two_folders(self, predict, photo, tmp_path):
+        for side in ("left", "right"):
+            (tmp_path / "photos" / side).mkdir(parents=True)
+            shutil.copy(photo, tmp_path / "photos" / side / "eye.jpg")
+        assert predict(tmp_path / "photos").code == 0
+        assert list(table(tmp_path / "out", "photos")["photo"]) == ["left_eye", "right_eye"]
+
+    @pytest.mark.parametrize("name", ["$[red]", "@x", "%x"])
+    def test_names_of_weights_and_output(self, tinylesions, photo, weights, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(weights, f"{name}.pt")
+        answer = tinylesions("predict", photo, "--weights", f"{name}.pt", "--preset", "cpu", "--out", f"{name}out")
+        assert answer.code == 0, answer
+        assert answer.out.endswith(f"see {name}out\n")
+        assert names(tmp_path / f"{name}out" / "IDRiD_01") == FILES
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("TINYLESIONS_REAL_DATA"), reason="TINYLESIONS_REAL_DATA names no folder")
+def test_real_photo(predict, tmp_path):
+    path = Path(os.environ["TINYLESIONS_REAL_DATA"]) / "hrf" / "01_dr.jpg"
+    assert predict(path, "--overlap", "0").code == 0
+    with Image.open(path) as photo, Image.open(tmp_path / "out" / "01_dr" / "label_map.png") as label_map:
+        assert label_map.size == photo.size

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from ignite.engine import Engine
+
+from tinylesions.handlers import MetricsLog
+
+
+def validate(log: MetricsLog, epoch: int, **metrics) -> None:
+    engine = Engine(lambda engine, batch: None)
+    log.attach(engine)
+    engine.state.metrics = metrics
+    engine.state.epoch = epoch
+    log(engine)
+
+
+def test_a_row_for_each_validation_and_numbers_only(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.csv")
+    validate(log, 5, mean=0.25, dice=torch.tensor([0.1, 0.2]))
+    validate(log, 10, mean=torch.tensor(0.5))
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert table.to_dict("list") == {"epoch": [5, 10], "mean": [0.25, 0.5]}
+
+
+def test_going_on_from_a_checkpoint_replaces_later_rows(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.csv")
+    validate(log, 1, mean=0.1)
+    torch.save(log.state_dict(), tmp_path / "state.pt")
+    validate(log, 2, mean=0.9)
+    resumed = MetricsLog(tmp_path / "metrics.csv")
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    validate(resumed, 2, mean=0.2)
+    assert pd.read_csv(tmp_path / "metrics.csv")["mean"].tolist() == [0.1, 0.2]
