@@ -46,10 +46,10 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def load(self, engine: Engine) -> None:
-        """Restore the state.
+        """Restore the state; a training that is already complete ends at once.
 
         Raises:
-            InputError: the file is damaged or no checkpoint of a training, has as many epochs as the training or more,
+            InputError: the file is damaged or no checkpoint of a training, has more epochs than the training asks for,
                 or belongs to another set-up.
         """
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
@@ -74,12 +74,17 @@ class TrainingCheckpoint:
                 self.objects[name].load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"the {name} in {self.path} does not fit this training, {remedy}: {error}") from error
-        if max_epochs is not None and engine.state.epoch >= max_epochs:
+        done = engine.state.epoch
+        if max_epochs is not None and done > max_epochs:
             raise InputError(
-                f"{self.path} already holds {engine.state.epoch} epochs and the training asks for {max_epochs}:"
+                f"{self.path} already holds {done} epochs and the training asks for {max_epochs}:"
                 f" raise max_epochs, or {remedy}."
             )
         engine.state.max_epochs = max_epochs
+        if done == max_epochs:
+            engine.logger.warning(f"{self.path} holds all {done} epochs, nothing is left to train; {remedy}.")
+            engine.terminate()
+            return
         engine.logger.info(f"Going on after epoch {engine.state.epoch} of {self.path}")
 
     def save(self, engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from types import SimpleNamespace
 
@@ -58,10 +59,19 @@ def test_a_finished_training_can_be_prolonged(tmp_path):
     )
 
 
-def test_finished_training_is_not_repeated_silently(tmp_path):
+def test_finished_training_is_not_repeated_silently(tmp_path, caplog):
+    first = Training(tmp_path, max_epochs=2).run()
+    with caplog.at_level(logging.WARNING):
+        again = Training(tmp_path, max_epochs=2).run()
+    assert not again.losses
+    assert "holds all 2 epochs, nothing is left to train; remove the file to start anew" in caplog.text
+    assert_same_weights(again.network.state_dict(), first.network.state_dict())
+
+
+def test_more_epochs_done_than_asked_for_is_refused(tmp_path):
     Training(tmp_path, max_epochs=2).run()
     with pytest.raises(InputError, match=r"checkpoint\.pt already holds 2 epochs .* raise max_epochs, or remove"):
-        Training(tmp_path, max_epochs=2).run()
+        Training(tmp_path, max_epochs=1).run()
 
 
 def test_without_resume_it_starts_anew(tmp_path):
