@@ -4,8 +4,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-# threads that wait by spinning make training on shared cores many times slower
-export OMP_WAIT_POLICY ?= PASSIVE
+# threads that wait by spinning for long make training on shared cores many times slower
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: help install demo test test-slow lint clean
 

@@ -22,8 +22,8 @@ from tinylesions.monai_bundles import BUNDLES, Bundle, find_bundle
 
 __all__ = ["app", "main"]
 
-# Threads that wait by spinning make training on shared cores many times slower; read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait by spinning for long make training on shared cores many times slower; read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # the heavy imports (torch, MONAI) wait until a command needs them, so that --help answers at once
 app = typer.Typer(
