@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has")
 
 @pytest.fixture
 def items(tmp_path) -> list[dict]:
-    return idrid_segmentation(write_idrid(tmp_path, (1, 3, 5, 6), (55,)))
+    return idrid_segmentation(write_idrid(tmp_path, (3, 5, 12, 35), (55,)))
 
 
 def test_sound_set_has_counts_and_no_problem(items):
@@ -27,7 +27,7 @@ def test_sound_set_has_counts_and_no_problem(items):
     assert report.problems == report.warnings == []
     frame = report.to_frame()
     assert frame.to_dict("list") == {
-        "id": ["IDRiD_03", "IDRiD_05", "IDRiD_06", "IDRiD_01", "IDRiD_55"],
+        "id": ["IDRiD_03", "IDRiD_05", "IDRiD_12", "IDRiD_35", "IDRiD_55"],
         "split": ["training"] * 3 + ["validation", "test"],
         "height": [12] * 5,
         "width": [16] * 5,
