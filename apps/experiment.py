@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import InputError, read_layout
 from tinylesions.monai_bundles import Bundle
@@ -56,10 +57,11 @@ def run_experiment(
     unknown = set(rows or ()) - by_name.keys()
     if unknown:
         raise InputError(f"{table} has no row {min(unknown)!r}: choose one of {', '.join(by_name)}.")
-    common = {**experiment.get("overrides", {}), "dataset_dir": dataset_dir}
+    common = {**experiment.get("overrides", {}), "dataset_dir": dataset_dir.absolute()}
     if layout is not None:
         common["layout"] = layout
-    read_layout(common["layout"], dataset_dir.absolute())  # before anything is written
+    read_layout(common["layout"], dataset_dir)  # before anything is written
+    _claim(output_dir, {"bundle": bundle.name, "table": table, "presets": list(presets), **_as_text(common)})
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")
     for name in rows or by_name:
         row = by_name[name]
@@ -68,9 +70,41 @@ def run_experiment(
         _evaluate(bundle, row, weights, output_dir, presets, common, console)
     frame = _side_by_side(experiment["rows"], output_dir)
     _write(frame, experiment, table, presets, dataset_dir, output_dir)
-    console.print(frame.round(4).to_string(), markup=False)
+    console.print(_printed(frame).to_string(), markup=False)
     console.print(f"saved as {output_dir / table}.csv and .md", markup=False)
     return frame
+
+
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
+
+
+def _claim(output_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Keep the settings in the output folder, so that rows of other settings are never mixed with what is there."""
+    path = output_dir / "experiment.json"
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        differing = sorted(key for key in settings if earlier.get(key) != settings[key])
+        if differing:
+            raise InputError(
+                f"{output_dir} holds rows with another {' and '.join(differing)}: name another folder with --out."
+            )
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _printed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table in a terminal's width: "measured (published)" of each lesion."""
+    columns = list(dict.fromkeys(column.rsplit(" ", 1)[0] for column in frame.columns))
+    cells = {
+        column: [
+            f"{'–' if pd.isna(measured) else f'{measured:.3f}'} ({published:.3f})"
+            for measured, published in zip(frame[f"{column} measured"], frame[f"{column} published"], strict=True)
+        ]
+        for column in columns
+    }
+    return pd.DataFrame(cells, index=frame.index)
 
 
 def _read(bundle: Bundle, table: str) -> dict[str, Any]:
@@ -154,12 +188,14 @@ def _write(
         frame.to_csv(temporary)
     head = ["row", *frame.columns]
     cells = [[str(name), *("–" if pd.isna(v) else f"{v:.4f}" for v in line)] for name, *line in frame.itertuples()]
+    drawn = (dataset_dir / PHANTOM_NOTE).is_file()
     preset = f", preset {', '.join(presets)}" if presets else ""
     text = [
         f"# {experiment['title']}",
         "",
         f"{experiment['paper']}. {experiment['metric']}, protocol: {experiment['protocol']}.",
         f"Measured on {dataset_dir}{preset}; a dash is a row that has not been run.",
+        *(["The photos are phantoms (drawings): the measured figures say nothing about eyes."] if drawn else []),
         "",
         *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells)),
         "",

@@ -15,7 +15,10 @@ from tinylesions.datasets.phantoms import (
 )
 from tinylesions.transforms.atomic import atomic_folder
 
-__all__ = ["write_phantoms"]
+__all__ = ["PHANTOM_NOTE", "write_phantoms"]
+
+PHANTOM_NOTE = "PHANTOMS.txt"
+"""The file in the root of a drawn data set that says so."""
 
 
 def write_phantoms(
@@ -55,3 +58,4 @@ def write_phantoms(
                 write_ddr(folder, training, validation, test, size=size, seed=seed, progress=bar.update)
         except ValueError as error:
             raise InputError(str(error)) from error
+        (folder / PHANTOM_NOTE).write_text("These photos are drawings. Scores on them say nothing about eyes.\n")

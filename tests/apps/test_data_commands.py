@@ -34,7 +34,7 @@ def test_phantoms_pass_the_check(tinylesions, tmp_path, layout, counts):
 
 def test_an_empty_folder_is_filled(tinylesions, tmp_path):
     assert tinylesions("phantom", tmp_path, "--photos", 1, 0, 1, "--size", 192, 256).code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["A. Segmentation"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A. Segmentation", "PHANTOMS.txt"]
 
 
 def test_grading_and_seed(tinylesions, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from tinylesions.apps import experiment as experiment_module
 from tinylesions.apps.experiment import run_experiment
-from tinylesions.datasets import LESIONS
+from tinylesions.apps.phantoms import PHANTOM_NOTE
+from tinylesions.datasets import LESIONS, InputError
 from tinylesions.datasets.phantoms import write_idrid_segmentation
 
 pytestmark = pytest.mark.slow
@@ -136,3 +138,19 @@ def test_goes_on_after_an_interruption(finished, run, monkeypatch):
     again, out = run("interrupted")
     assert {path.parent.name for path in out.glob("*/model.pt")} == TRAINED
     pd.testing.assert_frame_equal(again, frame)
+
+
+def test_rows_of_other_settings_are_never_mixed(finished, tiny_bundle, console):
+    _, out = finished
+    data = json.loads((out / "experiment.json").read_text(encoding="utf-8"))["dataset_dir"]
+    with pytest.raises(InputError, match="holds rows with another presets: name another folder with --out"):
+        run_experiment(tiny_bundle, "table_4", Path(data), out, console=console)
+
+
+def test_drawings_are_called_drawings(finished, tiny_bundle, console):
+    _, out = finished
+    data = Path(json.loads((out / "experiment.json").read_text(encoding="utf-8"))["dataset_dir"])
+    assert "drawings" not in (out / "table_4.md").read_text(encoding="utf-8")
+    (data / PHANTOM_NOTE).touch()
+    run_experiment(tiny_bundle, "table_4", data, out, presets=["cpu"], console=console)
+    assert "say nothing about eyes" in (out / "table_4.md").read_text(encoding="utf-8")
