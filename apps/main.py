@@ -134,7 +134,9 @@ def predict(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=0.9, help="Share of a window that its neighbour covers; less is faster and coarser."),
     ] = None,
-    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps; the fastest by default.")] = None,  # noqa: UP045
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default cuda if there is one, else cpu.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is already in OUT.")] = False,
 ) -> None:
     """Find the lesions of photos: probability maps, label map, overlay and tables at each photo's own size.

@@ -16,10 +16,11 @@ import pandas as pd
 import torch
 from monai.utils import ensure_tuple_rep
 
+from tinylesions.apps.finished import finished_folders, is_finished, mark_finished, refuse_other_photo
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
 from tinylesions.datasets import InputError, find_photos, photo_ids, photo_size
-from tinylesions.handlers import record_run
+from tinylesions.handlers import file_sha256, record_run
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import atomic_path, collect_tables, window_origins
 
@@ -71,7 +72,7 @@ def predict(
         InputError: no photo, no weights, weights that do not fit, no such device, an output folder that cannot be
             written.
     """
-    photos = find_photos(inputs)
+    photos = find_photos(inputs, exclude=output_dir)
     ids = photo_ids(photos)
     weights = weights or bundle.weights
     places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir}
@@ -84,7 +85,7 @@ def predict(
     settings = {
         "bundle": bundle.name,
         "bundle_version": _version(bundle),
-        "weights_sha256": _sha256(weights),
+        "weights_sha256": file_sha256(weights),
         "configs": ["inference", *configs],
         "roi_size": list(parts.inferer.roi_size),
         "overlap": parts.inferer.overlap,
@@ -92,7 +93,7 @@ def predict(
     }
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     pairs = list(zip(ids, photos, strict=True))
-    finished = {id_ for id_, path in pairs if not overwrite and _is_finished(output_dir / id_, path, key)}
+    finished = {id_ for id_, path in pairs if not overwrite and is_finished(output_dir / id_, path, key)}
     record_run(output_dir / "run.json", {**settings, "weights": str(weights), "settings_key": key})
 
     done, skipped, failed = [], [], {}
@@ -102,8 +103,10 @@ def predict(
             skipped.append(id_)
             continue
         try:
+            if not overwrite:
+                refuse_other_photo(output_dir / id_, path)
             _predict_photo(id_, path, parts, say, f"[{number}/{len(photos)}]")
-            _mark(output_dir / id_, path, key)
+            mark_finished(output_dir / id_, path, key)
             done.append(id_)
         except Exception as error:
             problem = _input_error(error)
@@ -112,13 +115,13 @@ def predict(
             failed[str(path)] = str(problem)
             say(f"[{number}/{len(photos)}] left out: {problem}")
     _write_errors(output_dir / "errors.csv", failed)
-    complete = {*done, *skipped}
+    complete = finished_folders(output_dir, key)
     if complete:
-        collect_tables([output_dir / id_ for id_ in ids if id_ in complete], output_dir)
+        collect_tables(complete, output_dir)
     return Prediction(output_dir, done, skipped, failed)
 
 
-_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device")
+_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device", "amp")
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class _Parts:
     inferer: Any
     postprocessing: Callable
     device: torch.device
+    amp: bool
 
 
 @torch.inference_mode()
@@ -140,7 +144,8 @@ def _predict_photo(id_: str, path: Path, parts: _Parts, say: Callable[[str], Non
     windows = count_windows(image.shape[1:], parts.inferer)
     say(f"{place} {path.name}: field of view {image.shape[2]}×{image.shape[1]} px, {counted(windows, 'window')}")
     parts.network.eval()
-    data["pred"] = parts.inferer(image[None].to(parts.device), parts.network)[0]
+    with torch.autocast(parts.device.type, enabled=parts.amp):  # as the bundle's evaluator does
+        data["pred"] = parts.inferer(image[None].to(parts.device), parts.network)[0]
     data["windows"] = windows
     data["seconds"] = round(time.perf_counter() - start, 3)
     parts.postprocessing(data)
@@ -177,29 +182,6 @@ def _usable(device: str) -> str:
         usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *mps]
         raise InputError(f"the device {device!r} cannot be used here: choose one of {', '.join(usable)}.") from error
     return device
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _mark(folder: Path, photo: Path, key: str) -> None:
-    """Write into a photo's summary of what file and with which settings it is, for runs that go on later."""
-    facts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    facts |= {"file_sha256": _sha256(photo), "settings_key": key}
-    with atomic_path(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _is_finished(folder: Path, photo: Path, key: str) -> bool:
-    """Whether a run with the same settings wrote this folder from this very file."""
-    try:
-        facts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # it is predicted again
-        return False
-    if (facts.get("file"), facts.get("settings_key")) != (str(photo), key):
-        return False
-    return photo.is_file() and facts.get("file_sha256") == _sha256(photo)
 
 
 def _input_error(error: BaseException | None) -> InputError | None:

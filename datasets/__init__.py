@@ -4,7 +4,7 @@ from .check import CheckReport, CheckRow, check_segmentation, iter_check
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .errors import InputError
-from .idrid import idrid_segmentation
+from .idrid import IDRID_VALIDATION_IDS, idrid_segmentation
 from .lesions import CLASSES, LESION_CODES, LESIONS, OVERLAP_PRIORITY
 from .masks import read_mask, read_masks
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
@@ -12,6 +12,7 @@ from .registry import LAYOUTS, Layout, read_layout
 
 __all__ = [
     "CLASSES",
+    "IDRID_VALIDATION_IDS",
     "LAYOUTS",
     "LESIONS",
     "LESION_CODES",

@@ -62,11 +62,15 @@ def photo_size(path: Path | str) -> tuple[int, int]:
     return image_size(path)
 
 
-def find_photos(inputs: Sequence[Path | str]) -> list[Path]:
+def find_photos(inputs: Sequence[Path | str], exclude: Path | str | None = None) -> list[Path]:
     """List the photos that files and folders name.
 
     A file is taken whatever its suffix. A folder is searched with its subfolders, linked ones too, for
     `PHOTO_SUFFIXES`, in natural order (`IDRiD_2` before `IDRiD_10`); names that start with a dot are skipped.
+
+    Args:
+        inputs: files and folders.
+        exclude: a folder whose files are not photos even where a folder of `inputs` holds it: that of the results.
 
     Returns:
         the paths, each once, in the order of `inputs`.
@@ -75,9 +79,12 @@ def find_photos(inputs: Sequence[Path | str]) -> list[Path]:
         InputError: a path that does not exist, or a folder without a photo.
     """
     photos: dict[str, Path] = {}
+    results = None if exclude is None else Path(exclude).resolve()
     for path in map(Path, inputs):
         if path.is_dir():
-            found = sorted(_photos_below(path), key=lambda photo: natural_key(photo.relative_to(path).as_posix()))
+            inside = results is not None and path.resolve() in results.parents
+            below = (p for p in _photos_below(path) if not inside or results not in p.resolve().parents)
+            found = sorted(below, key=lambda photo: natural_key(photo.relative_to(path).as_posix()))
             if not found:
                 suffixes = ", ".join(PHOTO_SUFFIXES)
                 raise InputError(f"{path}: no photo ({suffixes}) in this folder; name the folder that holds them")

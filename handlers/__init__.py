@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
 from tinylesions.handlers.epoch_seed import EpochSeed
+from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
 from tinylesions.handlers.progress import Progress
-from tinylesions.handlers.run_record import git_revision, record_run
+from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
 from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
 
 __all__ = [
     "BestModel",
     "EpochSeed",
+    "IntervalAndFinalValidation",
     "MetricsLog",
     "PixelAveragePrecision",
     "Progress",
     "ScoreTable",
     "TrainingCheckpoint",
+    "file_sha256",
     "git_revision",
     "integrate_outputs",
     "record_run",

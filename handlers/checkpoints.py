@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,6 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.networks.utils import save_state
 
 from tinylesions.datasets.errors import InputError
 from tinylesions.transforms.atomic import atomic_path
@@ -29,11 +30,21 @@ class TrainingCheckpoint:
         objects: what to save, each with ``state_dict`` and ``load_state_dict``: the network, the optimiser, the
             schedule, the best model's handler. The trainer itself is added.
         resume: whether to go on from the file where it exists; if not, it is overwritten.
+        settings: what the training depends on: data set, learning rate, number of epochs. A file with other settings
+            is another training, and is refused.
     """
 
-    def __init__(self, path: str | Path, objects: Mapping[str, Any], resume: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        objects: Mapping[str, Any],
+        resume: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
+        # as JSON holds them, so that those of the file compare equal
+        self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
         self.resume = resume
 
     def attach(self, engine: Engine) -> None:
@@ -57,12 +68,19 @@ class TrainingCheckpoint:
         try:
             checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
             saved_length = checkpoint["trainer"]["epoch_length"]
+            saved_settings = checkpoint.pop("settings")
         except Exception as error:  # a damaged pickle raises whatever its bytes lead to
             raise InputError(f"{self.path} is no checkpoint of a training, or a damaged one: {remedy}.") from error
         if checkpoint.keys() != self.objects.keys():
             raise InputError(
                 f"{self.path} holds {', '.join(checkpoint)} and this training has {', '.join(self.objects)}:"
                 f" use the settings it was saved with, or {remedy}."
+            )
+        differing = [name for name in self.settings if self.settings[name] != saved_settings.get(name)]
+        if differing:
+            raise InputError(
+                f"{self.path} is of a training with another {' and '.join(differing)}: use the settings it was saved"
+                f" with, name another folder, or {remedy}."
             )
         if saved_length != epoch_length:
             raise InputError(
@@ -90,8 +108,8 @@ class TrainingCheckpoint:
     def save(self, engine: Engine) -> None:
         """Write the state."""
         if idist.get_rank() == 0:
-            with atomic_path(self.path) as temporary:
-                torch.save({name: item.state_dict() for name, item in self.objects.items()}, temporary)
+            state = {name: item.state_dict() for name, item in self.objects.items()}
+            _save({"settings": self.settings, **state}, self.path)
 
 
 class BestModel:
@@ -120,8 +138,7 @@ class BestModel:
         if self.best is None or value > self.best or not self.path.is_file():
             self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first
             if idist.get_rank() == 0:
-                with atomic_path(self.path) as temporary:
-                    save_state(self.network, temporary)
+                _save(self.network.state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float | None]:
         """The best value so far."""
@@ -130,3 +147,11 @@ class BestModel:
     def load_state_dict(self, state: Mapping[str, float | None]) -> None:
         """Restore the best value."""
         self.best = state["best"]
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    # by way of memory: torch.save does not tell why a file could not be written
+    encoded = io.BytesIO()
+    torch.save(state, encoded)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())

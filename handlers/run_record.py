@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -17,7 +18,7 @@ import torch
 from tinylesions import __version__
 from tinylesions.transforms.atomic import atomic_path
 
-__all__ = ["git_revision", "record_run"]
+__all__ = ["file_sha256", "git_revision", "record_run"]
 
 _PACKAGES = ("torch", "monai", "numpy", "pytorch-ignite", "scikit-image", "pillow")
 
@@ -36,8 +37,15 @@ def git_revision() -> str | None:
     return answer.stdout.strip() or None
 
 
+def file_sha256(path: str | Path) -> str:
+    """Hash of a file's bytes, e.g. of the weights that a prediction was made with."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def record_run(path: str | Path, settings: Mapping[str, Any]) -> None:
     """Write a JSON file that says what ran: command, versions, git revision, machine, settings.
+
+    Runs that the file already tells of, which this one may go on from, are kept as ``earlier``.
 
     Args:
         path: the file, e.g. ``<output_dir>/run.json``.
@@ -55,5 +63,9 @@ def record_run(path: str | Path, settings: Mapping[str, Any]) -> None:
         "threads": torch.get_num_threads(),
         "settings": dict(settings),
     }
+    path = Path(path)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        record["earlier"] = [*before.pop("earlier", []), before]
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")

@@ -61,7 +61,10 @@ def integrate_outputs(
     """
     rows = {f"output {head}": f"{_AVERAGE_PRECISION}_output_{head}" for head in range(1, heads + 1)}
     table = score_table(metrics, lesions, rows)
-    chosen = score_table(choosing, lesions, rows)[list(lesions)].fillna(-math.inf).idxmax()
+    scores = score_table(choosing, lesions, rows)[list(lesions)]
+    # a lesion that no photo to choose on holds gets the deepest output
+    scores.loc[f"output {heads}"] = scores.loc[f"output {heads}"].fillna(0)
+    chosen = scores.fillna(-math.inf).idxmax()
     table.loc["output integration"] = {lesion: table.loc[chosen[lesion], lesion] for lesion in lesions}
     table.loc["output integration", "mean"] = table.loc["output integration", list(lesions)].mean()
     print("average precision of each output, protocol exact; integration takes, for each lesion,", chosen.to_dict())

@@ -59,10 +59,10 @@ class SlidingWindowPatchesd(Randomizable, MapTransform, MultiSampleTrait):
 
     Windows without any lesion are dropped, as in the paper, or a share of them is kept. The windows are copies
     without metadata, so that the photo can be freed; a photo smaller than a window is padded with 0 at its bottom
-    and right. What is no tensor (an id, a path) goes along with each window.
+    and right, its label with the black background. Nothing but `keys` is kept.
 
     Args:
-        keys: keys to cut, (C, H, W) each and of one height and width. Other tensors are dropped.
+        keys: keys to cut, (C, H, W) each and of one height and width.
         roi_size: (h, w) of a window, or one number for both.
         overlap: share of a window that its neighbour covers, in [0, 1).
         label_key: key of the (1, H, W) label map, one of `keys`.
@@ -104,14 +104,14 @@ class SlidingWindowPatchesd(Randomizable, MapTransform, MultiSampleTrait):
         for key in self.key_iterator(data):
             tensor = convert_to_tensor(data[key], track_meta=False)
             missing = (0, max(0, width - tensor.shape[2]), 0, max(0, height - tensor.shape[1]))
-            tensors[key] = F.pad(tensor, missing) if any(missing) else tensor
+            value = CLASSES.index("black_background") if key == self.label_key else 0
+            tensors[key] = F.pad(tensor, missing, value=value) if any(missing) else tensor
         label_map = tensors[self.label_key]
         origins = window_origins(label_map.shape[1:], self.roi_size, self.overlap)
         keep = lesion_windows(label_map, origins, self.roi_size)
         if self.lesion_free_share > 0:
             keep |= torch.from_numpy(self.R.random_sample(len(keep)) < self.lesion_free_share)
-        others = {key: value for key, value in data.items() if key not in tensors and not torch.is_tensor(value)}
         return [
-            others | {key: t[:, top : top + height, left : left + width].clone() for key, t in tensors.items()}
+            {key: t[:, top : top + height, left : left + width].clone() for key, t in tensors.items()}
             for top, left in origins[keep].tolist()
         ]

@@ -162,7 +162,16 @@ class TestGoingOn:
         predict(photos / "a.png")
         (tmp_path / "elsewhere").mkdir()
         image.rotate(180).save(tmp_path / "elsewhere" / "a.png")
-        assert "1 photo predicted: see" in predict(tmp_path / "elsewhere" / "a.png").out
+        before = (tmp_path / "out" / "a" / "summary.json").read_bytes()
+        answer = predict(tmp_path / "elsewhere" / "a.png")
+        assert answer.code == 2
+        assert "holds the result of another photo of that name" in answer.err
+        assert (tmp_path / "out" / "a" / "summary.json").read_bytes() == before
+        assert "1 photo predicted: see" in predict(tmp_path / "elsewhere" / "a.png", "--overwrite").out
+
+    def test_results_inside_the_photos_folder_are_no_photos(self, predict, photos):
+        predict(photos, out=photos / "results")
+        assert "0 photos predicted, 3 already done" in predict(photos, out=photos / "results").out
 
     def test_control_c_leaves_whole_folders_only(self, interrupted, tmp_path):
         answer = interrupted()

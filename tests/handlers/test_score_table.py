@@ -64,11 +64,11 @@ def test_lesion_that_no_test_photo_holds(tmp_path):
     assert table.loc["output integration", "mean"] == 0.4
 
 
-def test_lesion_that_no_validation_photo_holds_takes_the_first_output(tmp_path):
+def test_lesion_that_no_validation_photo_holds_takes_the_last_output(tmp_path):
     validation = outputs(microaneurysm=[0.3, 0.5], haemorrhage=[math.nan, math.nan])
     test = outputs(microaneurysm=[0.8, 0.4], haemorrhage=[0.2, 0.9])
     table = integrate_outputs(validation, test, LESIONS, 2, tmp_path / "outputs.csv")
-    assert table.loc["output integration", LESIONS].tolist() == [0.4, 0.2]
+    assert table.loc["output integration", LESIONS].tolist() == [0.4, 0.9]
 
 
 def test_evaluation_prints_and_saves(tmp_path, capsys):

@@ -108,7 +108,7 @@ class TestFundusMultiLesionSegmentation(BundleTester):
     killed: ClassVar = {"windows_per_epoch": 200, "max_epochs": 3}
     key_metric = "mean_average_precision"
     scores: ClassVar = {"scores.csv", "outputs.csv"}
-    tables: ClassVar = {"lesions.csv", "photos.csv"}
+    tables: ClassVar = {"lesions.csv", "photos.csv", "run.json"}
     predicted: ClassVar = {f"{lesion}.png" for lesion in LESIONS} | {
         "label_map.png",
         "overlay.jpg",

@@ -131,6 +131,10 @@ class BundleTester(ConfigTester, CommandTester):
         shutil.copytree(road.models, tmp_path / "models")
         overrides = self.data_overrides(road.data, tmp_path)
         done = overrides["max_epochs"]
+        # as if the training had been stopped an epoch before its end
+        state = torch.load(tmp_path / "models" / "checkpoint.pt", weights_only=True)
+        state["settings"]["max_epochs"] = done + 1
+        torch.save(state, tmp_path / "models" / "checkpoint.pt")
         workflow = build_workflow(self.bundle, ["train"], {**overrides, "max_epochs": done + 1}, "train", "training")
         workflow.initialize()
         epochs = []

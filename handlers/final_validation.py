@@ -1,0 +1,24 @@
+"""Validation at intervals and after the last epoch, whatever the interval."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from monai.handlers import ValidationHandler
+
+__all__ = ["IntervalAndFinalValidation"]
+
+
+class IntervalAndFinalValidation(ValidationHandler):
+    """Validate every `interval` epochs and after the last one, so that no training ends without a best network.
+
+    Args:
+        interval: epochs between two validations.
+        validator: the evaluator that validates.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self)
+
+    def _is_due(self, engine: Engine, epoch: int) -> bool:
+        return epoch % self.interval == 0 or epoch == engine.state.max_epochs
