@@ -1,0 +1,7 @@
+"""Inference over photos that are much larger than what is looked for in them."""
+
+from tinylesions.inferers.precision import PRECISIONS, resolve_precision
+from tinylesions.inferers.sliding_window import ForegroundSlidingWindowInferer
+from tinylesions.inferers.window_plan import WindowPlan
+
+__all__ = ["PRECISIONS", "ForegroundSlidingWindowInferer", "WindowPlan", "resolve_precision"]
