@@ -7,7 +7,7 @@ STAMP   = $(VENV)/.installed
 # threads that wait by spinning for long make training on shared cores many times slower
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow bench lint clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,6 +27,9 @@ test: $(STAMP)   ## the fast tests
 
 test-slow: $(STAMP) ## the tests that need minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2
+
+bench: $(STAMP)  ## side by side with MONAI, scikit-learn and torchmetrics; FULL=1 for full sizes
+	$(BIN)/python -m benchmarks $(if $(FULL),,--quick)
 
 lint: $(STAMP)   ## style and types
 	$(BIN)/ruff check .

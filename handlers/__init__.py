@@ -5,8 +5,10 @@ from __future__ import annotations
 from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
+from tinylesions.handlers.free_response import FreeResponse
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
+from tinylesions.handlers.pixel_protocols import PixelProtocols
 from tinylesions.handlers.progress import Progress
 from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
 from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
@@ -14,9 +16,11 @@ from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, scor
 __all__ = [
     "BestModel",
     "EpochSeed",
+    "FreeResponse",
     "IntervalAndFinalValidation",
     "MetricsLog",
     "PixelAveragePrecision",
+    "PixelProtocols",
     "Progress",
     "ScoreTable",
     "TrainingCheckpoint",

@@ -11,34 +11,51 @@ import ignite.distributed as idist
 import pandas as pd
 from ignite.engine import Engine, Events
 
+from tinylesions.metrics import PROTOCOLS
 from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["ScoreTable", "integrate_outputs", "score_table"]
 
-_AVERAGE_PRECISION = "average_precision_{lesion}"
+ROWS = {
+    **{f"average precision ({protocol})": f"average_precision_{protocol}_{{lesion}}" for protocol in PROTOCOLS},
+    "sensitivity at 1 false positive a photo": "sensitivity_at_1_{lesion}",
+    "free-response score": "free_response_score_{lesion}",
+    "Dice at 0.5": "dice",
+    "IoU at 0.5": "intersection_over_union",
+}
+"""Title of each row of an evaluation → name of its metric, see :func:`score_table`."""
 
 
 def score_table(metrics: Mapping[str, Any], lesions: Sequence[str], rows: Mapping[str, str]) -> pd.DataFrame:
     """Arrange an engine's metrics as a table.
 
     Args:
-        metrics: values by name.
+        metrics: values by name; the ends of a value's interval have ``_low`` and ``_high`` after its name.
         lesions: names of the columns; `mean` is added, over the lesions that have a value.
         rows: title of each row → name of its metric: a pattern with ``{lesion}`` in it where each lesion has a metric
             of its own, else one that holds a value for each lesion.
 
     Returns:
-        Scores in [0, 1], NaN where a lesion is in no photo; rows without any metric are left out.
+        Scores in [0, 1], NaN where a lesion is in no photo; rows without any metric are left out. Where any row has
+        intervals, the columns ``<lesion>_low``, ``<lesion>_high``, ``mean_low`` and ``mean_high`` follow, NaN in the
+        other rows.
     """
+    names = {title: name for title, name in rows.items() if name.format(lesion=lesions[0]) in metrics}
     values = {
         title: [metrics[name.format(lesion=x)] for x in lesions] if "{lesion}" in name else list(metrics[name])
-        for title, name in rows.items()
-        if name.format(lesion=lesions[0]) in metrics
+        for title, name in names.items()
     }
     table = pd.DataFrame.from_dict(values, orient="index", columns=list(lesions), dtype=float)
     table.index.name = "score"
     table["mean"] = table.mean(axis=1)
-    return table
+    if not any(f"{name.format(lesion='mean')}_low" in metrics for name in names.values()):
+        return table
+    ends = {
+        f"{column}_{end}": [metrics.get(f"{name.format(lesion=column)}_{end}", math.nan) for name in names.values()]
+        for column in (*lesions, "mean")
+        for end in ("low", "high")
+    }
+    return table.assign(**ends)
 
 
 def integrate_outputs(
@@ -59,7 +76,7 @@ def integrate_outputs(
     Returns:
         Average precision (protocol ``exact``): rows output 1 …, output integration. The choice is printed.
     """
-    rows = {f"output {head}": f"{_AVERAGE_PRECISION}_output_{head}" for head in range(1, heads + 1)}
+    rows = {f"output {head}": f"average_precision_{{lesion}}_output_{head}" for head in range(1, heads + 1)}
     table = score_table(metrics, lesions, rows)
     scores = score_table(choosing, lesions, rows)[list(lesions)]
     # a lesion that no photo to choose on holds gets the deepest output
@@ -73,14 +90,36 @@ def integrate_outputs(
 
 
 def _print_and_save(table: pd.DataFrame, path: str | Path) -> None:
-    print(table.round(4).to_string())
+    print(_printed(table).to_string())
     with atomic_path(path) as temporary:
         table.to_csv(temporary)
     print(f"saved as {path}")
 
 
+def _printed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text, each interval behind its score: ``0.751 [0.70, 0.80]``."""
+    columns = [column for column in table if not str(column).endswith(("_low", "_high"))]
+    intervals = {
+        column: zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)
+        if f"{column}_low" in table
+        else [(math.nan, math.nan)] * len(table)
+        for column in columns
+    }
+    cells = {
+        column: [_cell(value, *ends) for value, ends in zip(table[column], intervals[column], strict=True)]
+        for column in columns
+    }
+    return pd.DataFrame(cells, index=table.index.rename(None))
+
+
+def _cell(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.2f}, {high:.2f}]"
+
+
 class ScoreTable:
-    """Print and save average precision, Dice and IoU of each lesion when an evaluation ends.
+    """Print and save the scores of each lesion when an evaluation ends, each row with its protocol.
 
     Args:
         lesions: the lesions.
@@ -98,13 +137,9 @@ class ScoreTable:
     def __call__(self, engine: Engine) -> None:
         """Print and save."""
         if idist.get_rank() == 0:
-            rows = {
-                "average precision (exact)": _AVERAGE_PRECISION,
-                "Dice at 0.5": "dice",
-                "IoU at 0.5": "intersection_over_union",
-            }
             print(
-                f"\n{engine.state.epoch_length} photos at full size; average precision of all their pixels inside the"
-                " field of view, Dice and IoU the mean of the photos that hold the lesion"
+                f"\n{engine.state.epoch_length} photos at full size. Average precision by its protocols, inside the"
+                " field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of the photos"
+                " that hold the lesion"
             )
-            _print_and_save(score_table(engine.state.metrics, self.lesions, rows), self.path)
+            _print_and_save(score_table(engine.state.metrics, self.lesions, ROWS), self.path)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from tinylesions.metrics.average_precision import (
-    PixelAveragePrecisionMetric,
-    average_precision,
-    score_bins,
-    score_histogram,
-)
+from tinylesions.metrics.average_precision import PixelAveragePrecisionMetric, average_precision
+from tinylesions.metrics.free_response import FreeResponseMetric, FreeResponseScores
+from tinylesions.metrics.pixel_protocols import PROTOCOLS, Estimate, PixelProtocolsMetric
+from tinylesions.metrics.score_histogram import score_bins, score_histogram
 
-__all__ = ["PixelAveragePrecisionMetric", "average_precision", "score_bins", "score_histogram"]
+__all__ = [
+    "PROTOCOLS",
+    "Estimate",
+    "FreeResponseMetric",
+    "FreeResponseScores",
+    "PixelAveragePrecisionMetric",
+    "PixelProtocolsMetric",
+    "average_precision",
+    "score_bins",
+    "score_histogram",
+]

@@ -71,13 +71,38 @@ def test_lesion_that_no_validation_photo_holds_takes_the_last_output(tmp_path):
     assert table.loc["output integration", LESIONS].tolist() == [0.4, 0.9]
 
 
+def test_intervals_follow_the_scores():
+    metrics = {
+        "precision_microaneurysm": 0.2,
+        "precision_haemorrhage": math.nan,
+        "precision_microaneurysm_low": 0.1,
+        "precision_microaneurysm_high": 0.3,
+        "precision_mean_low": 0.15,
+        "precision_mean_high": 0.25,
+        "dice": [0.5, 0.7],
+    }
+    table = score_table(metrics, LESIONS, {"precision": "precision_{lesion}", "Dice": "dice"})
+    ends = [f"{column}_{end}" for column in (*LESIONS, "mean") for end in ("low", "high")]
+    assert table.columns.tolist() == [*LESIONS, "mean", *ends]
+    assert table["mean"].tolist() == pytest.approx([0.2, 0.6])
+    assert table.loc["precision", ["microaneurysm_low", "mean_high"]].tolist() == [0.1, 0.25]
+    assert table.loc["precision", ["haemorrhage_low", "haemorrhage_high"]].isna().all()
+    assert table.loc["Dice", ends].isna().all()
+
+
 def test_evaluation_prints_and_saves(tmp_path, capsys):
-    metrics = {f"average_precision_{lesion}": 0.25 for lesion in LESIONS}
-    metrics |= {"mean_average_precision": 0.25, "intersection_over_union": [0.1, 0.3]}
+    metrics = {f"average_precision_exact_{lesion}": 0.25 for lesion in LESIONS}
+    metrics |= {f"average_precision_exact_mean_{end}": value for end, value in (("low", 0.2), ("high", 0.345))}
+    metrics |= {f"sensitivity_at_1_{lesion}": 0.5 for lesion in LESIONS}
+    metrics |= {"mean_average_precision": 0.25, "intersection_over_union": [0.1, math.nan]}
     ScoreTable(LESIONS, tmp_path)(SimpleNamespace(state=SimpleNamespace(metrics=metrics, epoch_length=5)))
     saved = pd.read_csv(tmp_path / "scores.csv", index_col="score")
-    assert saved.index.tolist() == ["average precision (exact)", "IoU at 0.5"]
-    assert saved["mean"].tolist() == pytest.approx([0.25, 0.2])
-    printed = capsys.readouterr().out
-    assert "5 photos" in printed
-    assert "0.25" in printed
+    rows = ["average precision (exact)", "sensitivity at 1 false positive a photo", "IoU at 0.5"]
+    assert saved.index.tolist() == rows
+    assert saved["mean"].tolist() == pytest.approx([0.25, 0.5, 0.1])
+    assert saved["mean_high"].tolist() == pytest.approx([0.345, math.nan, math.nan], nan_ok=True)
+    printed = capsys.readouterr().out.splitlines()
+    assert any("5 photos" in line for line in printed)
+    table = [line for line in printed if line.startswith(tuple(rows))]
+    assert table[0].split()[3:] == ["0.250", "0.250", "0.250", "[0.20,", "0.34]"]
+    assert table[2].split()[-3:] == ["0.100", "–", "0.100"]

@@ -1,0 +1,39 @@
+"""What the handlers of pixel metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ignite.metrics.metric import reinit__is_reduced
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
+
+__all__ = ["PixelMetricHandler"]
+
+
+class PixelMetricHandler(IgniteMetricHandler):
+    """An engine's metric of probabilities, truth masks and, where there is one, the field of view.
+
+    Subclasses say in `completed` what they put into ``engine.state.metrics``.
+
+    Args:
+        metric_fn: takes `y_pred`, `y` and optionally `mask`.
+        class_names: the lesions, in the channel order of prediction and truth.
+        output_transform: gives (probabilities, truth masks) or (probabilities, truth masks, field of view) of an
+            iteration, e.g. ``from_engine(["pred", "label", "mask"])``.
+    """
+
+    def __init__(
+        self, metric_fn: CumulativeIterationMetric, class_names: Sequence[str], output_transform: Callable
+    ) -> None:
+        super().__init__(metric_fn=metric_fn, output_transform=output_transform, save_details=False)
+        # the masks are a third part of the output, which ignite would refuse to take apart by photo
+        self._skip_unrolling = True
+        self.class_names = tuple(class_names)
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Any]) -> None:
+        """Add an iteration's photos."""
+        probabilities, truth, *field_of_view = output
+        self.metric_fn(probabilities, truth, **({"mask": field_of_view[0]} if field_of_view else {}))

@@ -1,0 +1,82 @@
+"""The handler's values in a real evaluation are those of the metric, named."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.handlers import from_engine
+from monai.transforms import CopyItemsd
+from torch import nn
+
+from tinylesions.handlers import PixelAveragePrecision, PixelProtocols, ScoreTable
+from tinylesions.metrics import PROTOCOLS, PixelProtocolsMetric
+
+NAMES = ["microaneurysm", "haemorrhage"]
+
+
+def items(count: int, absent: tuple[int, ...] = ()) -> list[dict[str, torch.Tensor]]:
+    """Photos that are their own predictions: a network that returns its input is evaluated."""
+    generator = torch.Generator().manual_seed(0)
+    result = []
+    for _ in range(count):
+        label = (torch.rand(2, 70, 80, generator=generator) < 0.02).float()
+        label[list(absent)] = 0
+        scores = (torch.rand(2, 70, 80, generator=generator) + 0.4 * label) / 1.4
+        mask = (torch.rand(1, 70, 80, generator=generator) < 0.8).to(torch.uint8)
+        result.append({"image": scores, "label": label, "field_of_view": mask})
+    return result
+
+
+def evaluate(data: list[dict], folder) -> dict[str, float]:
+    output = from_engine(["pred", "label", "mask"])
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(data), batch_size=2),
+        network=nn.Identity(),
+        postprocessing=CopyItemsd("field_of_view", names="mask"),
+        key_val_metric={"mean_average_precision": PixelAveragePrecision(NAMES, output_transform=output)},
+        additional_metrics={"protocols": PixelProtocols(NAMES, output_transform=output)},
+        val_handlers=[ScoreTable(NAMES, folder)],
+    )
+    evaluator.run()
+    return evaluator.state.metrics
+
+
+def test_values_intervals_and_table(tmp_path, capsys):
+    data = items(3)
+    metrics = evaluate(data, tmp_path)
+    metric = PixelProtocolsMetric()
+    metric(
+        *(torch.stack([item[key] for item in data]) for key in ("image", "label")),
+        mask=[i["field_of_view"] for i in data],
+    )
+    table = pd.read_csv(tmp_path / "scores.csv", index_col="score")
+    assert table.index.tolist() == [f"average precision ({protocol})" for protocol in PROTOCOLS]
+    for protocol, estimate in metric.aggregate().items():
+        for end, numbers in zip(("", "_low", "_high"), estimate, strict=True):
+            for name, number in zip([*NAMES, "mean"], numbers.tolist(), strict=True):
+                assert metrics[f"average_precision_{protocol}_{name}{end}"] == pytest.approx(number, abs=1e-12)
+                assert table.loc[f"average precision ({protocol})", f"{name}{end}"] == pytest.approx(number, abs=1e-12)
+    assert metrics["protocols"] == metrics["average_precision_exact_mean"] == metrics["mean_average_precision"]
+    exact = metrics["average_precision_exact_haemorrhage"]
+    low, high = (metrics[f"average_precision_exact_haemorrhage_{end}"] for end in ("low", "high"))
+    assert f"{exact:.3f} [{low:.2f}, {high:.2f}]" in capsys.readouterr().out
+
+
+def test_single_photo_without_a_lesion(tmp_path, capsys):
+    metrics = evaluate(items(1, absent=(0,)), tmp_path)
+    for protocol in PROTOCOLS:
+        assert math.isnan(metrics[f"average_precision_{protocol}_microaneurysm"])
+        mean, only = (metrics[f"average_precision_{protocol}_{name}"] for name in ("mean", "haemorrhage"))
+        assert mean == only > 0
+        assert math.isnan(metrics[f"average_precision_{protocol}_mean_low"])
+    table = pd.read_csv(tmp_path / "scores.csv", index_col="score")
+    assert table.filter(regex="_low|_high").isna().to_numpy().all()
+    printed = capsys.readouterr().out
+    assert "–" in printed
+    assert "[nan" not in printed
