@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Measurement", "alone"]
@@ -33,6 +35,13 @@ def alone(function: Callable[..., Any], *args: Any) -> Measurement:
 
 
 def _measured(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
-    value = function(*args)
+    return function(*args), _peak_memory()
+
+
+def _peak_memory() -> float:
+    """Highest resident memory of this process in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, whose getrusage counts what the parent had, too
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return value, peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

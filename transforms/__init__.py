@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylesions.transforms.atomic import atomic_folder, atomic_path
+from tinylesions.transforms.cached_windows import CachedWindowLoader
 from tinylesions.transforms.field_of_view import (
     FieldOfViewCropd,
     FieldOfViewMaskd,
@@ -17,9 +18,12 @@ from tinylesions.transforms.overlay import PALETTE, draw_overlay
 from tinylesions.transforms.patches import SlidingWindowPatchesd, lesion_windows, window_origins
 from tinylesions.transforms.probabilities import SoftmaxHeadsd
 from tinylesions.transforms.save_lesions import SaveLesionsd
+from tinylesions.transforms.window_cache import WindowCache
+from tinylesions.transforms.window_sampling import WindowSampler, WindowSampling
 
 __all__ = [
     "PALETTE",
+    "CachedWindowLoader",
     "FieldOfViewCropd",
     "FieldOfViewMaskd",
     "LesionMasksToLabelMapd",
@@ -28,6 +32,9 @@ __all__ = [
     "SaveLesionsd",
     "SlidingWindowPatchesd",
     "SoftmaxHeadsd",
+    "WindowCache",
+    "WindowSampler",
+    "WindowSampling",
     "atomic_folder",
     "atomic_path",
     "bounding_box",
