@@ -58,7 +58,7 @@ def prepare_network(
         for module in prepared.modules():
             if type(module) in _CONVOLUTIONS and not _is_hooked(module):
                 module.to(dtype)
-    return prepared.to(memory_format=torch.channels_last)
+    return prepared.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # left out of torch's stubs
 
 
 def weights_version(network: nn.Module) -> tuple[Any, ...]:
@@ -98,7 +98,7 @@ def _fold_batch_norms(network: nn.Module) -> int:
     folded = 0
     for sequence in filter(_is_plain_sequence, network.modules()):
         for (owner, name, layer), (norm_owner, norm_name, norm) in pairwise(_flat(sequence)):
-            if type(layer) in _CONVOLUTIONS and type(norm) is nn.BatchNorm2d and _can_fold(layer, norm):
+            if isinstance(layer, _CONVOLUTIONS) and isinstance(norm, nn.BatchNorm2d) and _can_fold(layer, norm):
                 transposed = isinstance(layer, nn.ConvTranspose2d)
                 setattr(owner, name, fuse_conv_bn_eval(layer, norm, transpose=transposed))
                 setattr(norm_owner, norm_name, nn.Identity())
@@ -106,10 +106,13 @@ def _fold_batch_norms(network: nn.Module) -> int:
     return folded
 
 
-def _can_fold(layer: nn.Module, norm: nn.BatchNorm2d) -> bool:
+def _can_fold(layer: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
+    subclass = type(layer) not in _CONVOLUTIONS or type(norm) is not nn.BatchNorm2d
     in_use = layer.training or norm.training or _is_hooked(layer) or _is_hooked(norm)
     grouped_transpose = isinstance(layer, nn.ConvTranspose2d) and layer.groups > 1
-    return not in_use and not grouped_transpose and norm.running_mean is not None and layer.weight.dtype.itemsize >= 4
+    has_statistics = norm.running_mean is not None
+    reduced = layer.weight.dtype.itemsize < 4
+    return has_statistics and not (subclass or in_use or grouped_transpose or reduced)
 
 
 def _is_hooked(module: nn.Module) -> bool:
@@ -124,7 +127,9 @@ def _is_plain_sequence(module: nn.Module) -> bool:
 
 def _flat(sequence: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     """The layers of nested sequences in order, each with the module and the name that hold it."""
-    for name, layer in list(sequence._modules.items()):
+    for name, layer in list(sequence._modules.items()):  # `named_children` leaves out a layer's second place
+        if layer is None:
+            continue
         if _is_plain_sequence(layer):
             yield from _flat(layer)
         else:

@@ -34,7 +34,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
         if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"):
             return torch.bfloat16
     return torch.float32

@@ -108,7 +108,7 @@ class ForegroundSlidingWindowInferer(SlidingWindowInferer):
             raise ValueError(f'grid is "monai" or "even", not {grid!r}.')
         if precision not in ("auto", *PRECISIONS):
             raise ValueError(f"precision is one of auto, {', '.join(PRECISIONS)}, not {precision!r}.")
-        self.sw_batch_size = sw_batch_size
+        self.sw_batch_size: int | None = sw_batch_size  # type: ignore[assignment]
         self.foreground = foreground or _lit
         self.background = background
         self.grid = grid

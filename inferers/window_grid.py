@@ -76,9 +76,8 @@ class WindowGrid:
         # a step that differs from the one before begins a new segment
         beside[1:] &= (step.diff() == 0) | ~beside[:-1]
         breaks = [0, *((~beside).nonzero()[:, 0] + 1).tolist(), len(rows)]
-        places = list(zip(tops.tolist(), lefts.tolist(), [*step.tolist(), 1], strict=True))
         return [
-            Segment(*places[first][:2], places[first][2] if end - first > 1 else 1, first, end)
+            Segment(int(tops[first]), int(lefts[first]), int(step[first]) if end - first > 1 else 1, first, end)
             for first, end in pairwise(breaks)
         ]
 
