@@ -39,6 +39,7 @@ _DEFAULT_BUNDLE = next(iter(BUNDLES))
 LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
 PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr")}, type=str)  # type: ignore[misc]
 _IDRID = PhantomLayout("idrid")
+Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="Name of the bundle: what is looked for and how.")]
 PresetOption = Annotated[
@@ -134,6 +135,21 @@ def predict(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=0.9, help="Share of a window that its neighbour covers; less is faster and coarser."),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Large windows with little overlap: faster, but pixels get other neighbours than in training, which"
+            " gives another, similar, map.",
+        ),
+    ] = False,
+    precision: Annotated[
+        Optional[Precision],  # noqa: UP045
+        typer.Option(
+            help="auto, the default, is what the device is fastest with; float32 is the reference; bf16 and, on a"
+            " GPU, fp16 change probabilities by some hundredths at most."
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default cuda if there is one, else cpu.")
     ] = None,
@@ -156,13 +172,20 @@ def predict(
     presets = _presets(chosen, preset)
     from tinylesions.apps.predict import predict
 
+    overrides: dict[str, float | bool | str] = {}
+    if overlap is not None:
+        overrides["overlap"] = overlap
+    if fast:
+        overrides["fast"] = True
+    if precision is not None:
+        overrides["precision"] = precision.value
     result = predict(
         inputs,
         chosen,
         out,
         weights,
         presets,
-        {} if overlap is None else {"overlap": overlap},
+        overrides,
         device,
         overwrite,
         partial(console.print, markup=False),
@@ -269,5 +292,8 @@ class _Sentences(logging.Handler):
 
 
 def _warn(sentence: str) -> None:
-    errors.print("[yellow]warning:[/yellow]", end=" ")
-    errors.print(sentence, markup=False)
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():  # not into a progress bar, nor into another thread's sentence
+        errors.print("[yellow]warning:[/yellow]", end=" ")
+        errors.print(sentence, markup=False)

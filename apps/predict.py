@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,23 @@ import pandas as pd
 import torch
 from monai.utils import ensure_tuple_rep
 
-from tinylesions.apps.finished import finished_folders, is_finished, mark_finished, refuse_other_photo
+from tinylesions.apps.finished import finished_folders, is_finished
+from tinylesions.apps.ordered_messages import OrderedMessages
+from tinylesions.apps.photo_pipeline import run_in_flight
+from tinylesions.apps.photo_steps import LoadedPhoto, Photo, PhotoSteps
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
 from tinylesions.datasets import InputError, find_photos, photo_ids, photo_size
 from tinylesions.handlers import file_sha256, record_run
+from tinylesions.inferers import ForegroundSlidingWindowInferer, WindowPlan, resolve_precision
 from tinylesions.monai_bundles import Bundle
-from tinylesions.transforms import atomic_path, collect_tables, window_origins
+from tinylesions.transforms import atomic_path, collect_tables
 
 __all__ = ["Prediction", "predict"]
+
+_WORKERS = {"cpu": 1}
+_GPU_WORKERS = 4
+"""A GPU needs half a second for a photo that takes a core a second to read and two or more to write."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,11 @@ def predict(
     device: str | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
+    workers: int | None = None,
 ) -> Prediction:
-    """Predict photos one by one with a bundle's own inference config; a bad photo does not stop the others.
+    """Predict photos with a bundle's own inference config; a bad photo does not stop the others.
+
+    While a photo is in the network the next ones are read and the last ones' results are written.
 
     Args:
         inputs: photos and folders of photos.
@@ -66,112 +77,112 @@ def predict(
         overrides: config ids and their values.
         device: name of the device, e.g. ``"cpu"`` or ``"cuda:1"``; the config's own by default.
         overwrite: predict photos again that an earlier run with the same settings had finished.
-        say: takes each line for the user.
+        say: takes each line for the user, from any thread, one at a time.
+        workers: how many photos are read, and as many written, beside the one in the network; by default 1 where the
+            network is on a CPU, 4 where it is on a GPU.
 
     Raises:
         InputError: no photo, no weights, weights that do not fit, no such device, an output folder that cannot be
             written.
     """
-    photos = find_photos(inputs, exclude=output_dir)
-    ids = photo_ids(photos)
+    paths = find_photos(inputs, exclude=output_dir)
     weights = weights or bundle.weights
     places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir}
     if device is not None:
         places["device"] = f"$torch.device({_usable(device)!r})"
     workflow = build_workflow(bundle, ["inference", *configs], {**places, **(overrides or {})}, "infer")
     workflow.initialize()
-    parts = _Parts(*(workflow.parser.get_parsed_content(name) for name in _PARTS))
-    parts.inferer.progress = sys.stderr.isatty()  # a bar for each photo would fill a log file
-    settings = {
-        "bundle": bundle.name,
-        "bundle_version": _version(bundle),
-        "weights_sha256": file_sha256(weights),
-        "configs": ["inference", *configs],
-        "roi_size": list(parts.inferer.roi_size),
-        "overlap": parts.inferer.overlap,
-        "overrides": dict(overrides or {}),
-    }
+    preprocessing, network, inferer, postprocessing, where = map(workflow.parser.get_parsed_content, _PARTS)
+    network.eval()
+    inferer.progress = sys.stderr.isatty()  # a bar for each photo would fill a log file
+    settings = _settings(bundle, weights, configs, overrides or {}, inferer, where)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    pairs = list(zip(ids, photos, strict=True))
-    finished = {id_ for id_, path in pairs if not overwrite and is_finished(output_dir / id_, path, key)}
+    photos = [Photo(number, id_, path) for number, (id_, path) in enumerate(zip(photo_ids(paths), paths, strict=True))]
+    finished = {p for p in photos if not overwrite and is_finished(output_dir / p.id, p.path, key)}
+    waiting = [photo for photo in photos if photo not in finished]
     record_run(output_dir / "run.json", {**settings, "weights": str(weights), "settings_key": key})
+    _announce([photo.path for photo in waiting], len(finished), inferer, say)
 
-    done, skipped, failed = [], [], {}
-    _announce([path for id_, path in pairs if id_ not in finished], len(photos), parts.inferer, say)
-    for number, (id_, path) in enumerate(pairs, start=1):
-        if id_ in finished:
-            skipped.append(id_)
-            continue
-        try:
-            if not overwrite:
-                refuse_other_photo(output_dir / id_, path)
-            _predict_photo(id_, path, parts, say, f"[{number}/{len(photos)}]")
-            mark_finished(output_dir / id_, path, key)
-            done.append(id_)
-        except Exception as error:
-            problem = _input_error(error)
-            if problem is None:
-                raise
-            failed[str(path)] = str(problem)
-            say(f"[{number}/{len(photos)}] left out: {problem}")
+    messages = OrderedMessages(say)
+    for photo in finished:
+        messages.close(photo.number)
+    done: list[str] = []
+    failed: dict[str, str] = {}
+
+    def say_of(photo: Photo, message: str) -> None:
+        messages.add(photo.number, f"[{photo.number + 1}/{len(photos)}] {message}")
+
+    def write(photo: Photo, predicted: LoadedPhoto) -> None:
+        steps.write(photo, predicted)
+        messages.close(photo.number)
+
+    def settle(photo: Photo, error: Exception | None) -> None:
+        if error is None:
+            done.append(photo.id)
+            return
+        problem = _input_error(error)
+        if problem is None:
+            raise error
+        failed[str(photo.path)] = str(problem)
+        say_of(photo, f"left out: {problem}")
+        messages.close(photo.number)
+
+    steps = PhotoSteps(preprocessing, network, inferer, postprocessing, where, output_dir, key, overwrite, say=say_of)
+    run_in_flight(waiting, steps.load, steps.infer, write, settle, workers or _WORKERS.get(where.type, _GPU_WORKERS))
     _write_errors(output_dir / "errors.csv", failed)
     complete = finished_folders(output_dir, key)
     if complete:
         collect_tables(complete, output_dir)
-    return Prediction(output_dir, done, skipped, failed)
+    return Prediction(output_dir, done, [photo.id for photo in photos if photo in finished], failed)
 
 
-_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device", "amp")
+_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device")
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The pieces of the bundle's inference config, by their config ids."""
-
-    preprocessing: Callable
-    network: torch.nn.Module
-    inferer: Any
-    postprocessing: Callable
-    device: torch.device
-    amp: bool
-
-
-@torch.inference_mode()
-def _predict_photo(id_: str, path: Path, parts: _Parts, say: Callable[[str], None], place: str) -> None:
-    start = time.perf_counter()
-    data = parts.preprocessing({"id": id_, "image": str(path), "photo": str(path)})
-    image = data["image"]
-    windows = count_windows(image.shape[1:], parts.inferer)
-    say(f"{place} {path.name}: field of view {image.shape[2]}×{image.shape[1]} px, {counted(windows, 'window')}")
-    parts.network.eval()
-    with torch.autocast(parts.device.type, enabled=parts.amp):  # as the bundle's evaluator does
-        data["pred"] = parts.inferer(image[None].to(parts.device), parts.network)[0]
-    data["windows"] = windows
-    data["seconds"] = round(time.perf_counter() - start, 3)
-    parts.postprocessing(data)
+def _settings(
+    bundle: Bundle,
+    weights: Path,
+    configs: Sequence[str],
+    overrides: Mapping[str, Any],
+    inferer: ForegroundSlidingWindowInferer,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What the results depend on."""
+    return {
+        "bundle": bundle.name,
+        "bundle_version": json.loads((bundle.root / "configs" / "metadata.json").read_text(encoding="utf-8"))[
+            "version"
+        ],
+        "weights_sha256": file_sha256(weights),
+        "configs": ["inference", *configs],
+        "roi_size": list(ensure_tuple_rep(inferer.roi_size, 2)),
+        "overlap": inferer.overlap,
+        "precision": str(resolve_precision(inferer.precision, device)).removeprefix("torch."),
+        "fast": inferer.fast,
+        "overrides": dict(overrides),
+    }
 
 
-def count_windows(size: Sequence[int], inferer: Any) -> int:
-    """How many windows a sliding-window inferer runs on a photo of this (H, W)."""
-    roi_size = ensure_tuple_rep(inferer.roi_size, 2)
-    padded = [max(side, roi) for side, roi in zip(size, roi_size, strict=True)]
-    return len(window_origins(padded, roi_size, inferer.overlap))
+def _announce(
+    waiting: Sequence[Path], already: int, inferer: ForegroundSlidingWindowInferer, say: Callable[[str], None]
+) -> None:
+    """Say how much work there is, from the files' headers: at most, since crop and foreground make it less."""
 
+    @cache
+    def whole_plan(size: tuple[int, int]) -> WindowPlan:
+        everywhere = torch.ones(1, 1, *size, dtype=torch.bool)
+        return inferer.plan(everywhere, everywhere)
 
-def _announce(waiting: Sequence[Path], total: int, inferer: Any, say: Callable[[str], None]) -> None:
-    """Say how much work there is, from the files' headers: at most, since the crop makes it less."""
-    windows = 0
+    plans = []
     for path in waiting:
         with suppress(InputError):  # it is reported when its turn comes
-            windows += count_windows(photo_size(path), inferer)
-    roi = "×".join(str(side) for side in inferer.roi_size)
-    already = f" ({total - len(waiting)} already done)" if len(waiting) < total else ""
-    work = f"at most {counted(windows, 'window')} of {roi} px, overlap {inferer.overlap:g}"
-    say(f"{counted(len(waiting), 'photo')}{already}: {work}")
-
-
-def _version(bundle: Bundle) -> str:
-    return json.loads((bundle.root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
+            plans.append(whole_plan(photo_size(path)))
+    windows = counted(sum(plan.windows for plan in plans), "window")
+    sides = max((plan.grid.roi_size for plan in plans), default=ensure_tuple_rep(inferer.roi_size, 2))
+    manner = "fast" if inferer.fast else f"overlap {inferer.overlap:g}"
+    before = f" ({already} already done)" if already else ""
+    work = f"at most {windows} of {'×'.join(map(str, sides))} px, {manner}"
+    say(f"{counted(len(waiting), 'photo')}{before}: {work}")
 
 
 def _usable(device: str) -> str:

@@ -38,7 +38,7 @@ class SaveLesionsd(MapTransform):
     ``label_map.png``         the most probable class, 8-bit palette; ``black_background`` outside of the retina
     ``overlay.jpg``           :func:`~tinylesions.transforms.overlay.draw_overlay`
     ``lesions.csv``           :func:`~tinylesions.transforms.lesion_table.lesion_components` after a column ``photo``
-    ``summary.json``          file, size, counts and areas; ``seconds`` and ``windows`` where the data has them
+    ``summary.json``          file, size, counts and areas; ``seconds``, ``windows`` where the data has them
     ========================  =========================================================================
 
     The folder is complete from the moment it has its name; an older one is replaced.
@@ -90,8 +90,7 @@ class SaveLesionsd(MapTransform):
             facts = {"photo": name, "file": str(file), "height": wanted[1], "width": wanted[2]}
             if "seconds" in items:
                 facts["seconds"] = float(items["seconds"])
-            if "windows" in items:
-                facts["windows"] = int(items["windows"])
+            facts |= {name: int(items[name]) for name in ("windows", "windows_skipped") if name in items}
             with atomic_folder(self.output_dir / name) as folder:
                 _write_folder(folder, facts, photo, probabilities, field_of_view)
             items["output"] = str(self.output_dir / name)

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import ExifTags, Image
 from scipy import ndimage
 
+from tinylesions.apps.main import Precision
 from tinylesions.datasets import CLASSES, LESIONS
+from tinylesions.inferers import PRECISIONS, resolve_precision
 from tinylesions.monai_bundles import find_bundle
-from tinylesions.transforms import save_lesions
+from tinylesions.transforms import field_of_view_mask, otsu_box, save_lesions
 
 from .conftest import Answer
 
@@ -83,7 +86,8 @@ class TestResults:
     def test_columns(self, out):
         counts = [f"{lesion}_{what}" for lesion in LESIONS for what in ("count", "area_px")]
         assert list(table(out, "photos").columns) == [
-            *("photo", "file", "height", "width", "seconds", "windows", "field_of_view_area_px"),
+            *("photo", "file", "height", "width", "seconds", "windows", "windows_skipped"),
+            "field_of_view_area_px",
             *counts,
             *("file_sha256", "settings_key"),
         ]
@@ -100,8 +104,58 @@ class TestResults:
         assert settings["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
         assert settings["configs"] == ["inference", "cpu"]
         assert set(table(out, "photos")["settings_key"]) == {settings["settings_key"]}
+        assert settings["precision"] == {torch.float32: "float32", torch.bfloat16: "bfloat16"}[fastest()]
+        assert settings["fast"] is False
         for row in table(out, "photos").itertuples():
             assert row.file_sha256 == hashlib.sha256(Path(row.file).read_bytes()).hexdigest()
+
+
+def fastest() -> torch.dtype:
+    return resolve_precision("auto", torch.device("cpu"))
+
+
+def test_windows_are_those_that_touch_the_field_of_view(predict, image, tmp_path):
+    image = image.resize((640, 480))
+    image.save(tmp_path / "eye.png")
+    photo = np.asarray(image).transpose(2, 0, 1)
+    (top, left), (bottom, right) = otsu_box(photo)
+    inside = field_of_view_mask(photo)[top:bottom, left:right]
+    rows, columns = (sorted({*range(0, side - 63, 32), side - 64}) for side in inside.shape)
+    touching = [inside[y : y + 64, x : x + 64].any() for y in rows for x in columns]
+    line = predict(tmp_path / "eye.png").out.splitlines()[1]
+    assert line == (
+        f"[1/1] eye.png: field of view {right - left}×{bottom - top} px, {sum(touching)} windows,"
+        f" {len(touching) - sum(touching)} skipped"
+    )
+    assert 0 < sum(touching) < len(touching)
+    assert list(table(tmp_path / "out", "photos")["windows"]) == [sum(touching)]
+
+
+class TestOptions:
+    @pytest.fixture(autouse=True)
+    def _wide(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "160")  # so that no option's name is cut
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    def test_help(self, tinylesions):
+        text = tinylesions("predict", "--help").out
+        assert all(option in text for option in ("--fast", "--precision", *PRECISIONS))
+
+    def test_precisions_are_those_of_the_inferer(self):
+        assert [precision.value for precision in Precision] == ["auto", *PRECISIONS]
+
+    def test_precision(self, predict, photo, tmp_path):
+        assert predict(photo, "--precision", "float32").code == 0
+        assert read_json(tmp_path / "out" / "run.json")["settings"]["precision"] == "float32"
+        assert "1 photo predicted: see" in predict(photo, "--precision", "bf16").out
+        assert read_json(tmp_path / "out" / "run.json")["settings"]["precision"] == "bfloat16"
+
+    def test_fast(self, predict, photo, tmp_path):
+        answer = predict(photo, "--fast")
+        assert answer.code == 0
+        assert answer.out.splitlines()[0] == "1 photo: at most 1 window of 192×256 px, fast"
+        assert read_json(tmp_path / "out" / "run.json")["settings"]["fast"] is True
+        assert "1 photo predicted: see" in predict(photo).out  # other settings
 
 
 class TestGoingOn:

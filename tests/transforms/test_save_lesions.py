@@ -121,10 +121,10 @@ def test_summary(data, tmp_path):
     for lesion in LESIONS:
         assert summary[f"{lesion}_area_px"] == (expected_label_map(data) == CLASSES.index(lesion)).sum()
     assert "seconds" not in summary
-    timed = data | {"seconds": torch.tensor(2.5), "windows": np.int64(77)}
+    timed = data | {"seconds": torch.tensor(2.5), "windows": np.int64(77), "windows_skipped": 5}
     folder = Path(SaveLesionsd("pred", tmp_path / "b")(timed)["output"])
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert (summary["seconds"], summary["windows"]) == (2.5, 77)
+    assert (summary["seconds"], summary["windows"], summary["windows_skipped"]) == (2.5, 77, 5)
 
 
 def test_overlay_is_a_jpeg_of_the_photos_size(data, tmp_path):
