@@ -17,13 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 import tinylesions
-from benchmarks import average_precision, photo_inference, photo_sizes, training_windows
+from benchmarks import average_precision, photo_inference, photo_sizes, precision, training_windows
+from tinylesions.datasets import InputError
 
 BENCHMARKS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
     "photo_inference": photo_inference.compare,
     "average_precision": average_precision.compare,
     "training_windows": training_windows.compare,
     "photo_sizes": photo_sizes.compare,
+    "precision": precision.compare,
 }
 
 
@@ -69,7 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         console.print(f"running {name} …")
-        results[name] = BENCHMARKS[name](options.quick)
+        try:
+            results[name] = BENCHMARKS[name](options.quick)
+        except InputError as error:
+            console.print(f"left out: {error}", markup=False)
+            continue
         console.print(_printed(name, results[name]))
         options.out.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     console.print(results["machine"])

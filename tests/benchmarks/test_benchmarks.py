@@ -38,7 +38,7 @@ def test_contenders_give_the_same_map():
     maps = {
         name: photo_inference.infer(photo, mask, widths=(4, 4, 8, 8, 8), **options)["probabilities"]
         for name, options in photo_inference.CONTENDERS.items()
-        if "fast" not in options and options.get("precision") != "auto"
+        if options.get("precision") != "auto"
     }
     reference = next(iter(maps.values()))
     assert len(maps) == 4
