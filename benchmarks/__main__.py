@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -27,6 +28,10 @@ BENCHMARKS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
     "photo_sizes": photo_sizes.compare,
     "precision": precision.compare,
 }
+
+
+WIDTH = 160
+"""Columns of the tables in a file or a pipe."""
 
 
 def machine() -> dict[str, Any]:
@@ -66,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which to run")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="where to save the figures")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     results: dict[str, Any] = {"machine": machine(), "quick": options.quick}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name in options.only:
