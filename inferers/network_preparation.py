@@ -13,8 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tinylesions.inferers.outputs import by_key
-from tinylesions.inferers.precision import autocast, has_matrix_units
-from tinylesions.inferers.winograd import use_winograd
+from tinylesions.inferers.precision import autocast
 
 __all__ = ["prepare_network", "weights_version"]
 
@@ -31,8 +30,7 @@ def prepare_network(
 
     Weights of convolutions are stored channels last. In reduced precision a batch norm that follows a convolution in
     an ``nn.Sequential`` is folded into it, if that leaves the output for noise as it is, and the convolutions'
-    weights are cast once, so that autocast has nothing left to cast; on a CPU without AMX wide 3×3 convolutions then go
-    by Winograd's scheme. In float32 the arithmetic stays.
+    weights are cast once, so that autocast has nothing left to cast. In float32 the arithmetic stays.
 
     Args:
         network: not changed. A TorchScript module is only moved.
@@ -60,10 +58,7 @@ def prepare_network(
         for module in prepared.modules():
             if type(module) in _CONVOLUTIONS and not _is_hooked(module):
                 module.to(dtype)
-    prepared = prepared.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-    if device.type == "cpu" and dtype == torch.bfloat16 and not has_matrix_units():
-        use_winograd(prepared)
-    return prepared
+    return prepared.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # left out of torch's stubs
 
 
 def weights_version(network: nn.Module) -> tuple[Any, ...]:

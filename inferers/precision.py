@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-__all__ = ["PRECISIONS", "autocast", "has_matrix_units", "resolve_precision"]
+__all__ = ["PRECISIONS", "autocast", "resolve_precision"]
 
 PRECISIONS: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -33,19 +33,11 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         raise ValueError(f"precision is one of {', '.join([*PRECISIONS, 'auto'])}, not {precision!r}.")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    fast_bfloat16 = has_matrix_units() or _capabilities().get("avx512_bf16")
-    if device.type == "cpu" and torch.backends.mkldnn.is_available() and fast_bfloat16:
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and has_bfloat16:
         return torch.bfloat16
     return torch.float32
-
-
-def has_matrix_units() -> bool:
-    """Whether the processor has AMX, which multiplies bfloat16 matrices several times faster than its vectors do."""
-    return bool(_capabilities().get("amx_bf16"))
-
-
-def _capabilities() -> dict[str, bool]:
-    return getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
