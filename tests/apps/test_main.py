@@ -17,7 +17,17 @@ from tinylesions.datasets import InputError
 COMMANDS = {
     "phantom": ("--layout", "--photos", "--size", "--seed", "--grading", "no evidence about eyes"),
     "check-data": ("--csv", "--save-datalist", "Exit code 2"),
-    "predict": ("--weights", "--preset", "--overlap", "--fast", "--precision", "--overwrite", "errors.csv"),
+    "predict": (
+        "--weights",
+        "--preset",
+        "--overlap",
+        "--fast",
+        "--precision",
+        "--device",
+        "--overwrite",
+        "overlay.jpg",
+        "errors.csv",
+    ),
     "experiment": ("--dataset-dir", "--preset", "--row", "--layout", "published figures"),
     "demo": ("--out", "without any data"),
 }
