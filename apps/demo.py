@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.markup import escape
 from tinylesions.apps.phantoms import write_phantoms
 from tinylesions.apps.predict import predict
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import idrid_segmentation, select
+from tinylesions.datasets import InputError, idrid_segmentation, select
 from tinylesions.monai_bundles import Bundle
 
 __all__ = ["run_demo"]
@@ -33,10 +34,14 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
 
     Returns:
         The table of scores.
+
+    Raises:
+        InputError: the folder holds another bundle's demonstration.
     """
     # the demonstration's own 24 photos are meant to be fewer than IDRiD's
     warnings.filterwarnings("ignore", message=".*where the paper has")
     data, run, results = output_dir / "data", output_dir / "run", output_dir / "results"
+    _refuse_other_bundle(run / "train_config.json", bundle, output_dir)
     console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}")
     if not data.exists():
         write_phantoms(data, "idrid", PHOTOS, SIZE, seed=0)
@@ -60,3 +65,12 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
     console.print("A score on drawings says that the software works, nothing about eyes.")
     console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv", markup=False)
     return scores
+
+
+def _refuse_other_bundle(config: Path, bundle: Bundle, output_dir: Path) -> None:
+    """Keep one bundle's network from being taken for another's."""
+    if not config.is_file():
+        return
+    trained = Path(json.loads(config.read_text(encoding="utf-8"))["bundle_root"]).name
+    if trained != bundle.name:
+        raise InputError(f"{output_dir} holds the demonstration of {trained}: name another folder with --out.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from tinylesions.apps.experiment_table import columns_of, printed_table, scores_path, side_by_side, write_table
 from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import InputError, read_layout
@@ -29,11 +31,13 @@ def run_experiment(
     rows: Sequence[str] | None = None,
     layout: str | None = None,
     console: Console | None = None,
+    seeds: int = 1,
 ) -> pd.DataFrame:
     """Train and evaluate the rows of a table, and write measured and published figures side by side.
 
-    Each row has its folder: the weights, the scores and the resolved configs. What is there is not done again, and
-    an interrupted training goes on. Rows of one training share its weights.
+    Each row has its folder: the weights, the scores and the resolved configs; with several seeds, one below it for
+    each. What is there is not done again, and an interrupted training goes on. Rows of one training share its weights.
+    Rows without published figures make pictures, and are in no table.
 
     Args:
         bundle: the bundle.
@@ -44,13 +48,17 @@ def run_experiment(
         rows: names of rows; all by default.
         layout: the data set's layout, where it is not the table's own.
         console: where to print.
+        seeds: every row is trained and evaluated with the seeds 0 to ``seeds - 1``.
 
     Returns:
-        A row for each name: measured and published average precision of each lesion and the mean.
+        See :func:`~tinylesions.apps.experiment_table.side_by_side`; empty where no row publishes anything.
 
     Raises:
         InputError: no such table or row, or no such data set.
+        ValueError: `seeds` is below 1.
     """
+    if seeds < 1:
+        raise ValueError(f"seeds is at least 1, not {seeds}.")
     console = console or Console()
     experiment = _read(bundle, table)
     by_name = {row["name"]: row for row in experiment["rows"]}
@@ -63,16 +71,78 @@ def run_experiment(
     read_layout(common["layout"], dataset_dir)  # before anything is written
     _claim(output_dir, {"bundle": bundle.name, "table": table, "presets": list(presets), **_as_text(common)})
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")
+    console.print(f"{experiment['metric']}, protocol: {experiment['protocol']}", markup=False)
+
+    runs = _Runs(bundle, output_dir, presets, common, seeds, console)
+    for seed in range(seeds):  # outermost, so that the table is soon complete
+        for name in rows or by_name:
+            row = by_name[name]
+            runs.evaluate(row, seed, trained=runs.train(by_name[row.get("weights_of", name)], seed))
     for name in rows or by_name:
-        row = by_name[name]
-        source = by_name[row.get("weights_of", name)]
-        weights = _train(bundle, source, output_dir, presets, common, console)
-        _evaluate(bundle, row, weights, output_dir, presets, common, console)
-    frame = _side_by_side(experiment["rows"], output_dir)
-    _write(frame, experiment, table, presets, dataset_dir, output_dir)
-    console.print(_printed(frame).to_string(), markup=False)
-    console.print(f"saved as {output_dir / table}.csv and .md", markup=False)
+        if not by_name[name]["published"]:
+            for seed in range(seeds):
+                console.print(f"pictures of {name}: {runs.folder(by_name[name], seed)}", markup=False)
+    folders = {name: [runs.folder(row, seed) for seed in range(seeds)] for name, row in by_name.items()}
+    frame = side_by_side(experiment, folders)
+    if columns_of(experiment):
+        data = f"{dataset_dir}, preset {', '.join(presets)}" if presets else str(dataset_dir)
+        write_table(frame, experiment, output_dir / table, data, seeds, (dataset_dir / PHANTOM_NOTE).is_file())
+        if seeds > 1:
+            console.print(f"mean ± sample standard deviation over {seeds} seeds (published)")
+        console.print(printed_table(frame).to_string(), markup=False)
+        console.print(f"saved as {output_dir / table}.csv and .md", markup=False)
     return frame
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The trainings and evaluations of a table's rows."""
+
+    bundle: Bundle
+    output_dir: Path
+    presets: Sequence[str]
+    common: Mapping[str, Any]
+    seeds: int
+    console: Console
+
+    def folder(self, row: Mapping[str, Any], seed: int) -> Path:
+        """A row's folder for a seed: below the row's own where there are several, or have been."""
+        folder = self.output_dir / "".join(c if c.isalnum() else "_" for c in row["name"].lower())
+        of_seed = folder / f"seed_{seed}"
+        # what a run with a single seed began is seed 0 of a run with several, and the other way round
+        single = any(path.is_file() for path in folder.glob("*")) or (self.seeds == 1 and not of_seed.is_dir())
+        return folder if seed == 0 and single else of_seed
+
+    def train(self, row: Mapping[str, Any], seed: int) -> Path:
+        """Train a row, unless that is done, and return its folder."""
+        folder = self.folder(row, seed)
+        finished = folder / "trained"
+        if not finished.is_file():
+            self._say("training", row, seed)
+            overrides = {**self.common, **row["train"], "seed": seed, "ckpt_dir": folder, "output_dir": folder}
+            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train")
+            run_workflow(workflow, folder / "train_config.json")
+            finished.touch()
+        return folder
+
+    def evaluate(self, row: Mapping[str, Any], seed: int, trained: Path) -> None:
+        """Evaluate a row with the weights of a training's folder, unless that is done."""
+        folder = self.folder(row, seed)
+        pictured = folder / "pictured"
+        if (scores_path(folder, row) if row["published"] else pictured).is_file():
+            return
+        self._say("evaluating", row, seed)
+        integrating = ["evaluate_outputs"] if row.get("integrates") else []
+        configs = ["train", *self.presets, "evaluate", *integrating, *row.get("configs", [])]
+        weights = trained / row.get("weights", "model.pt")
+        overrides = {**self.common, **row["evaluate"], "seed": seed, "ckpt_path": weights, "output_dir": folder}
+        run_workflow(build_workflow(self.bundle, configs, overrides, "train"), folder / "evaluate_config.json")
+        if not row["published"]:
+            pictured.touch()
+
+    def _say(self, what: str, row: Mapping[str, Any], seed: int) -> None:
+        of_seed = f", seed {seed}" if self.seeds > 1 else ""
+        self.console.print(f"{what}: {row['name']}{of_seed}", markup=False)
 
 
 def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
@@ -94,112 +164,8 @@ def _claim(output_dir: Path, settings: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def _printed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table in a terminal's width: "measured (published)" of each lesion."""
-    columns = list(dict.fromkeys(column.rsplit(" ", 1)[0] for column in frame.columns))
-    cells = {
-        column: [
-            f"{'–' if pd.isna(measured) else f'{measured:.3f}'} ({published:.3f})"
-            for measured, published in zip(frame[f"{column} measured"], frame[f"{column} published"], strict=True)
-        ]
-        for column in columns
-    }
-    return pd.DataFrame(cells, index=frame.index)
-
-
 def _read(bundle: Bundle, table: str) -> dict[str, Any]:
     path = bundle.root / "experiments" / f"{table}.json"
     if table not in bundle.experiments:
         raise InputError(f"{bundle.name} has no table {table!r}: choose one of {', '.join(bundle.experiments)}.")
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _folder(output_dir: Path, row: Mapping[str, Any]) -> Path:
-    return output_dir / "".join(c if c.isalnum() else "_" for c in row["name"].lower())
-
-
-def _train(
-    bundle: Bundle,
-    row: Mapping[str, Any],
-    output_dir: Path,
-    presets: Sequence[str],
-    common: Mapping[str, Any],
-    console: Console,
-) -> Path:
-    folder = _folder(output_dir, row)
-    finished = folder / "trained"
-    if not finished.is_file():
-        console.print(f"training: {escape(row['name'])}")
-        overrides = {**common, **row["train"], "ckpt_dir": folder, "output_dir": folder}
-        workflow = build_workflow(bundle, ["train", *presets], overrides, "train")
-        run_workflow(workflow, folder / "train_config.json")
-        finished.touch()
-    return folder / "model.pt"
-
-
-def _evaluate(
-    bundle: Bundle,
-    row: Mapping[str, Any],
-    weights: Path,
-    output_dir: Path,
-    presets: Sequence[str],
-    common: Mapping[str, Any],
-    console: Console,
-) -> None:
-    folder = _folder(output_dir, row)
-    if _scores_file(row, output_dir).is_file():
-        return
-    console.print(f"evaluating: {escape(row['name'])}")
-    configs = ["train", *presets, "evaluate", *(["evaluate_outputs"] if row.get("integrates") else [])]
-    overrides = {**common, **row["evaluate"], "ckpt_path": weights, "output_dir": folder}
-    run_workflow(build_workflow(bundle, configs, overrides, "train"), folder / "evaluate_config.json")
-
-
-def _scores_file(row: Mapping[str, Any], output_dir: Path) -> Path:
-    return _folder(output_dir, row) / ("outputs.csv" if row.get("integrates") else "scores.csv")
-
-
-def _side_by_side(rows: Sequence[Mapping[str, Any]], output_dir: Path) -> pd.DataFrame:
-    lines = {}
-    for row in rows:
-        path = _scores_file(row, output_dir)
-        if path.is_file():
-            scores = pd.read_csv(path, index_col="score")
-            measured = scores.loc["output integration" if row.get("integrates") else "average precision (exact)"]
-        else:
-            measured = pd.Series(dtype=float)
-        lines[row["name"]] = {
-            f"{lesion} {kind}": value
-            for lesion, published in row["published"].items()
-            for kind, value in (("measured", measured.get(lesion)), ("published", published))
-        }
-    return pd.DataFrame.from_dict(lines, orient="index", dtype=float).rename_axis("row")
-
-
-def _write(
-    frame: pd.DataFrame,
-    experiment: Mapping[str, Any],
-    table: str,
-    presets: Sequence[str],
-    dataset_dir: Path,
-    output_dir: Path,
-) -> None:
-    with atomic_path(output_dir / f"{table}.csv") as temporary:
-        frame.to_csv(temporary)
-    head = ["row", *frame.columns]
-    cells = [[str(name), *("–" if pd.isna(v) else f"{v:.4f}" for v in line)] for name, *line in frame.itertuples()]
-    drawn = (dataset_dir / PHANTOM_NOTE).is_file()
-    preset = f", preset {', '.join(presets)}" if presets else ""
-    text = [
-        f"# {experiment['title']}",
-        "",
-        f"{experiment['paper']}. {experiment['metric']}, protocol: {experiment['protocol']}.",
-        f"Measured on {dataset_dir}{preset}; a dash is a row that has not been run.",
-        *(["The photos are phantoms (drawings): the measured figures say nothing about eyes."] if drawn else []),
-        "",
-        *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells)),
-        "",
-        *([experiment["note"], ""] if "note" in experiment else []),
-    ]
-    with atomic_path(output_dir / f"{table}.md") as temporary:
-        temporary.write_text("\n".join(text), encoding="utf-8")

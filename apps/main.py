@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tinylesions import __version__
+from tinylesions.apps.warning_sentences import show_warnings_as_sentences
 from tinylesions.apps.wording import counted
 from tinylesions.datasets import LAYOUTS, InputError
 from tinylesions.monai_bundles import BUNDLES, Bundle, find_bundle
@@ -41,7 +40,8 @@ PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr")},
 _IDRID = PhantomLayout("idrid")
 Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
 
-BundleOption = Annotated[str, typer.Option("--bundle", help="Name of the bundle: what is looked for and how.")]
+_TITLES = "; ".join(f"{bundle.name}: {bundle.title}" for bundle in BUNDLES.values())
+BundleOption = Annotated[str, typer.Option("--bundle", help=f"What is looked for and how. {_TITLES}.")]
 PresetOption = Annotated[
     Optional[str],  # noqa: UP045  typer reads it at run time, on Python 3.10 too
     typer.Option(help="A smaller setting than the paper's: cpu. Weights need the preset they were trained with."),
@@ -133,14 +133,19 @@ def predict(
     preset: PresetOption = None,
     overlap: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=0.9, help="Share of a window that its neighbour covers; less is faster and coarser."),
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Share of a window that its neighbour covers; less is faster and coarser. Only for bundles that cut"
+            " photos into windows.",
+        ),
     ] = None,
     fast: Annotated[
         bool,
         typer.Option(
             "--fast",
             help="Large windows with little overlap: faster, but pixels get other neighbours than in training, which"
-            " gives another, similar, map.",
+            " gives another, similar, map. Only for bundles that cut photos into windows.",
         ),
     ] = False,
     precision: Annotated[
@@ -160,7 +165,8 @@ def predict(
     OUT gets a folder per photo with
 
     - `<lesion>.png`: the probability of each lesion in 16 bits,
-    - `label_map.png`: the most probable class of each pixel,
+    - `label_map.png`: the most probable class of each pixel, or where each lesion is looked for by itself, the most
+      probable lesion that reaches 0.5,
     - `overlay.jpg`: the lesions drawn into the photo,
     - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas;
 
@@ -212,10 +218,14 @@ def experiment(
         Optional[LayoutName],  # noqa: UP045
         typer.Option(help="The data set's layout, where it is not the table's own."),
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Train every row so many times, and write mean ± deviation.")
+    ] = 1,
 ) -> None:
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
 
-    What is done is kept: a row is not trained twice, and an interrupted training goes on. For example
+    What is done is kept: a row is not trained twice, an interrupted training goes on, and more `--seeds` only add to
+    what is there. A row without published figures makes pictures. For example
     `tinylesions experiment table_4 --dataset-dir IDRiD --out table_4 --row "output 4"`.
     """
     chosen = find_bundle(bundle)
@@ -231,12 +241,15 @@ def experiment(
         rows=row,
         layout=layout.value if layout else None,
         console=console,
+        seeds=seeds,
     )
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of everything the demonstration makes.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of everything the demonstration makes; one for each bundle.")
+    ] = Path("demo"),
     bundle: BundleOption = _DEFAULT_BUNDLE,
 ) -> None:
     """Draw phantoms, train the small preset, evaluate, and predict full photos: a few minutes on two cores.
@@ -258,8 +271,7 @@ def _presets(bundle: Bundle, preset: str | None) -> list[str]:
 
 def main() -> None:
     """Run the command; bad input is one sentence and exit code 2, anything else a traceback."""
-    warnings.showwarning = _show_warning
-    logging.getLogger("tinylesions").addHandler(_Sentences())
+    show_warnings_as_sentences(errors)
     try:
         app()
     except SystemExit as ending:
@@ -275,25 +287,3 @@ def main() -> None:
         errors.print("[red]error:[/red]", end=" ")
         errors.print(str(problem), markup=False)
         sys.exit(2)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    """Show what this project warns of (a plain UserWarning) as a sentence; libraries' notes are for developers."""
-    if category is UserWarning:
-        _warn(str(message))
-
-
-class _Sentences(logging.Handler):
-    """Shows what this project logs, by default from warnings on, as a sentence."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print the message."""
-        _warn(record.getMessage())
-
-
-def _warn(sentence: str) -> None:
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode():  # not into a progress bar, nor into another thread's sentence
-        errors.print("[yellow]warning:[/yellow]", end=" ")
-        errors.print(sentence, markup=False)

@@ -1,4 +1,4 @@
-"""What happens to one photo: it is loaded, its windows run through the network, its results are written."""
+"""What happens to one photo: it is loaded, it runs through the network, its results are written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from tinylesions.apps.finished import mark_finished, refuse_other_photo
-from tinylesions.apps.wording import counted
-from tinylesions.inferers import ForegroundSlidingWindowInferer
+from tinylesions.apps.photo_inferers import PhotoInferer
 
 __all__ = ["LoadedPhoto", "Photo", "PhotoSteps"]
 
@@ -55,9 +54,9 @@ class PhotoSteps:
     """The steps of a photo, with the parts of a bundle's inference config. They may run in different threads.
 
     Attributes:
-        preprocessing: from the path to the photo and its ``foreground``.
+        preprocessing: from the path to the photo, and its ``foreground`` where there are windows.
         network: in eval mode.
-        inferer: runs the network on the windows.
+        inferer: runs the network on a photo.
         postprocessing: from the network's output to files.
         device: where the network is.
         output_dir: folder of the photos' folders.
@@ -68,7 +67,7 @@ class PhotoSteps:
 
     preprocessing: Callable[[dict[str, str]], dict[Any, Any]]
     network: torch.nn.Module
-    inferer: ForegroundSlidingWindowInferer
+    inferer: PhotoInferer
     postprocessing: Callable[[dict[Any, Any]], Any]
     device: torch.device
     output_dir: Path
@@ -88,25 +87,18 @@ class PhotoSteps:
         # MONAI's Invertd switches a flag of the transforms it inverts, which other threads must not see
         preprocessing, postprocessing = copy.deepcopy((self.preprocessing, self.postprocessing))
         data = preprocessing({"id": photo.id, "image": str(photo.path), "photo": str(photo.path)})
-        plan = self.inferer.plan(data["image"][None], data["foreground"][None])
-        data["windows"], data["windows_skipped"] = plan.windows, plan.skipped
+        data.update(self.inferer.plan(data))
         data["seconds"] = time.perf_counter() - start
         return LoadedPhoto(data, postprocessing)
 
     def infer(self, photo: Photo, loaded: LoadedPhoto) -> LoadedPhoto:
         """Run the network, saying how much work that is."""
         data = loaded.data
-        height, width = data["image"].shape[1:]
-        self.say(
-            photo,
-            f"{photo.path.name}: field of view {width}×{height} px, {counted(data['windows'], 'window')},"
-            f" {data['windows_skipped']:,} skipped",
-        )
-        self.inferer.on_estimate = None if self.inferer.progress else partial(self._say_if_long, photo)
+        self.say(photo, f"{photo.path.name}: {self.inferer.describe(data)}")
         start = time.perf_counter()
-        image, foreground = (data[key][None].to(self.device) for key in ("image", "foreground"))
+        output = self.inferer.infer(data, self.network, self.device, partial(self._say_if_long, photo))
         # to the CPU at once: a GPU's memory is the network's, however many results wait to be written
-        data["pred"] = self.inferer(image, self.network, foreground=foreground)[0].cpu()
+        data["pred"] = output.cpu()
         data["seconds"] = round(data["seconds"] + time.perf_counter() - start, 3)
         return loaded
 

@@ -6,25 +6,22 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from monai.utils import ensure_tuple_rep
 
 from tinylesions.apps.finished import finished_folders, is_finished
 from tinylesions.apps.ordered_messages import OrderedMessages
+from tinylesions.apps.photo_inferers import PhotoInferer, photo_inferer
 from tinylesions.apps.photo_pipeline import run_in_flight
 from tinylesions.apps.photo_steps import LoadedPhoto, Photo, PhotoSteps
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
-from tinylesions.datasets import InputError, find_photos, photo_ids, photo_size
+from tinylesions.datasets import InputError, find_photos, photo_ids
 from tinylesions.handlers import file_sha256, record_run
-from tinylesions.inferers import ForegroundSlidingWindowInferer, WindowPlan, resolve_precision
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import atomic_path, collect_tables
 
@@ -82,8 +79,8 @@ def predict(
             network is on a CPU, 4 where it is on a GPU.
 
     Raises:
-        InputError: no photo, no weights, weights that do not fit, no such device, an output folder that cannot be
-            written.
+        InputError: no photo, no weights, weights that do not fit, no such device, an override that is not for this
+            bundle, an output folder that cannot be written.
     """
     paths = find_photos(inputs, exclude=output_dir)
     weights = weights or bundle.weights
@@ -92,16 +89,18 @@ def predict(
         places["device"] = f"$torch.device({_usable(device)!r})"
     workflow = build_workflow(bundle, ["inference", *configs], {**places, **(overrides or {})}, "infer")
     workflow.initialize()
-    preprocessing, network, inferer, postprocessing, where = map(workflow.parser.get_parsed_content, _PARTS)
+    preprocessing, network, postprocessing, where = map(workflow.parser.get_parsed_content, _PARTS)
     network.eval()
-    inferer.progress = sys.stderr.isatty()  # a bar for each photo would fill a log file
+    # a bar for each photo would fill a log file
+    inferer = photo_inferer(workflow.parser, overrides or {}, show_progress=sys.stderr.isatty())
     settings = _settings(bundle, weights, configs, overrides or {}, inferer, where)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     photos = [Photo(number, id_, path) for number, (id_, path) in enumerate(zip(photo_ids(paths), paths, strict=True))]
     finished = {p for p in photos if not overwrite and is_finished(output_dir / p.id, p.path, key)}
     waiting = [photo for photo in photos if photo not in finished]
     record_run(output_dir / "run.json", {**settings, "weights": str(weights), "settings_key": key})
-    _announce([photo.path for photo in waiting], len(finished), inferer, say)
+    before = f" ({len(finished)} already done)" if finished else ""
+    say(f"{counted(len(waiting), 'photo')}{before}: {inferer.announce([photo.path for photo in waiting])}")
 
     messages = OrderedMessages(say)
     for photo in finished:
@@ -136,7 +135,7 @@ def predict(
     return Prediction(output_dir, done, [photo.id for photo in photos if photo in finished], failed)
 
 
-_PARTS = ("preprocessing", "network", "inferer", "postprocessing", "device")
+_PARTS = ("preprocessing", "network", "postprocessing", "device")
 
 
 def _settings(
@@ -144,7 +143,7 @@ def _settings(
     weights: Path,
     configs: Sequence[str],
     overrides: Mapping[str, Any],
-    inferer: ForegroundSlidingWindowInferer,
+    inferer: PhotoInferer,
     device: torch.device,
 ) -> dict[str, Any]:
     """What the results depend on."""
@@ -155,34 +154,9 @@ def _settings(
         ],
         "weights_sha256": file_sha256(weights),
         "configs": ["inference", *configs],
-        "roi_size": list(ensure_tuple_rep(inferer.roi_size, 2)),
-        "overlap": inferer.overlap,
-        "precision": str(resolve_precision(inferer.precision, device)).removeprefix("torch."),
-        "fast": inferer.fast,
+        **inferer.settings(device),
         "overrides": dict(overrides),
     }
-
-
-def _announce(
-    waiting: Sequence[Path], already: int, inferer: ForegroundSlidingWindowInferer, say: Callable[[str], None]
-) -> None:
-    """Say how much work there is, from the files' headers: at most, since crop and foreground make it less."""
-
-    @cache
-    def whole_plan(size: tuple[int, int]) -> WindowPlan:
-        everywhere = torch.ones(1, 1, *size, dtype=torch.bool)
-        return inferer.plan(everywhere, everywhere)
-
-    plans = []
-    for path in waiting:
-        with suppress(InputError):  # it is reported when its turn comes
-            plans.append(whole_plan(photo_size(path)))
-    windows = counted(sum(plan.windows for plan in plans), "window")
-    sides = max((plan.grid.roi_size for plan in plans), default=ensure_tuple_rep(inferer.roi_size, 2))
-    manner = "fast" if inferer.fast else f"overlap {inferer.overlap:g}"
-    before = f" ({already} already done)" if already else ""
-    work = f"at most {windows} of {'×'.join(map(str, sides))} px, {manner}"
-    say(f"{counted(len(waiting), 'photo')}{before}: {work}")
 
 
 def _usable(device: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +64,22 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None, allow_empty
     return mask
 
 
-def read_masks(paths: Mapping[str, Path | str], size: tuple[int, int], allow_empty: bool = False) -> np.ndarray:
+def read_masks(
+    paths: Mapping[str, Path | str],
+    size: tuple[int, int],
+    allow_empty: bool = False,
+    lesions: Sequence[str] = LESIONS,
+) -> np.ndarray:
     """Read the masks of one photo, one channel for each lesion.
 
     Args:
         paths: lesion name -> mask file, for the lesions that have a file (the `label` of a datalist item).
         size: (height, width) of the photo.
         allow_empty: as in `read_mask`.
+        lesions: those to read, some of `LESIONS`; files of others stay closed.
 
     Returns:
-        uint8 array (4, H, W) of 0 and 1 in the order of `LESIONS`; zeros for a lesion that has no file.
+        uint8 array (K, H, W) of 0 and 1 in the order of `lesions`; zeros for a lesion that has no file.
 
     Raises:
         InputError: a mask that `read_mask` refuses, or a name that is no lesion.
@@ -81,8 +87,8 @@ def read_masks(paths: Mapping[str, Path | str], size: tuple[int, int], allow_emp
     for lesion, path in paths.items():
         if lesion not in LESIONS:
             raise InputError(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
-    masks = np.zeros((len(LESIONS), *size), np.uint8)
-    for channel, lesion in enumerate(LESIONS):
+    masks = np.zeros((len(lesions), *size), np.uint8)
+    for channel, lesion in enumerate(lesions):
         if lesion in paths:
             masks[channel] = read_mask(paths[lesion], size, allow_empty)
     return masks

@@ -6,8 +6,11 @@ from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
+from tinylesions.handlers.last_model import LastModel
 from tinylesions.handlers.metrics_log import MetricsLog
+from tinylesions.handlers.negative_share_schedule import NegativeShareSchedule, negative_share
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
+from tinylesions.handlers.pixel_break_even import PixelBreakEven
 from tinylesions.handlers.pixel_protocols import PixelProtocols
 from tinylesions.handlers.progress import Progress
 from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
@@ -18,8 +21,11 @@ __all__ = [
     "EpochSeed",
     "FreeResponse",
     "IntervalAndFinalValidation",
+    "LastModel",
     "MetricsLog",
+    "NegativeShareSchedule",
     "PixelAveragePrecision",
+    "PixelBreakEven",
     "PixelProtocols",
     "Progress",
     "ScoreTable",
@@ -27,6 +33,7 @@ __all__ = [
     "file_sha256",
     "git_revision",
     "integrate_outputs",
+    "negative_share",
     "record_run",
     "score_table",
 ]

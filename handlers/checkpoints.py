@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from tinylesions.datasets.errors import InputError
 from tinylesions.transforms.atomic import atomic_path
 
-__all__ = ["BestModel", "TrainingCheckpoint"]
+__all__ = ["BestModel", "TrainingCheckpoint", "save_state"]
 
 
 class TrainingCheckpoint:
@@ -109,7 +109,7 @@ class TrainingCheckpoint:
         """Write the state."""
         if idist.get_rank() == 0:
             state = {name: item.state_dict() for name, item in self.objects.items()}
-            _save({"settings": self.settings, **state}, self.path)
+            save_state({"settings": self.settings, **state}, self.path)
 
 
 class BestModel:
@@ -138,7 +138,7 @@ class BestModel:
         if self.best is None or value > self.best or not self.path.is_file():
             self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first
             if idist.get_rank() == 0:
-                _save(self.network.state_dict(), self.path)
+                save_state(self.network.state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float | None]:
         """The best value so far."""
@@ -149,7 +149,8 @@ class BestModel:
         self.best = state["best"]
 
 
-def _save(state: Mapping[str, Any], path: Path) -> None:
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write a state, complete before it takes an older file's place."""
     # by way of memory: torch.save does not tell why a file could not be written
     encoded = io.BytesIO()
     torch.save(state, encoded)

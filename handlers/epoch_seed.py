@@ -15,10 +15,11 @@ class EpochSeed:
 
     Args:
         seed: seed of the run.
-        transforms: the random transforms, a ``Compose`` or anything else with ``set_random_state``.
+        transforms: the random transforms, a ``Compose`` or anything else with ``set_random_state``; none where only the
+            order of the photos is random.
     """
 
-    def __init__(self, seed: int, transforms: Any) -> None:
+    def __init__(self, seed: int, transforms: Any = None) -> None:
         self.seed = seed
         self.transforms = transforms
 
@@ -29,4 +30,5 @@ class EpochSeed:
     def __call__(self, engine: Engine) -> None:
         """Seed everything."""
         set_determinism(self.seed + engine.state.epoch)
-        self.transforms.set_random_state(self.seed + engine.state.epoch)
+        if self.transforms is not None:
+            self.transforms.set_random_state(self.seed + engine.state.epoch)

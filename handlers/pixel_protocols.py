@@ -22,17 +22,21 @@ class PixelProtocols(PixelMetricHandler):
     Args:
         class_names: the lesions, in the channel order of prediction and truth.
         output_transform: see :class:`PixelMetricHandler`.
+        prefix: stands before each of these names but the metric's own, so that an engine can score two photo sizes.
     """
 
-    def __init__(self, class_names: Sequence[str], output_transform: Callable = lambda output: output) -> None:
+    def __init__(
+        self, class_names: Sequence[str], output_transform: Callable = lambda output: output, prefix: str = ""
+    ) -> None:
         super().__init__(PixelProtocolsMetric(), class_names, output_transform)
+        self.prefix = prefix
 
     def completed(self, engine: Engine, name: str) -> None:
         """Put the values into the engine's metrics."""
         metrics = engine.state.metrics
         for protocol, estimate in self.metric_fn.aggregate().items():
             for class_name, *numbers in zip((*self.class_names, "mean"), *estimate, strict=True):
-                title = f"average_precision_{protocol}_{class_name}"
+                title = f"{self.prefix}average_precision_{protocol}_{class_name}"
                 ends = zip(("", "_low", "_high"), numbers, strict=True)
                 metrics |= {title + end: number.item() for end, number in ends}
-        metrics[name] = metrics["average_precision_exact_mean"]
+        metrics[name] = metrics[f"{self.prefix}average_precision_exact_mean"]

@@ -16,8 +16,16 @@ from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["ScoreTable", "integrate_outputs", "score_table"]
 
+_REDUCED = ", reduced size"
+
 ROWS = {
     **{f"average precision ({protocol})": f"average_precision_{protocol}_{{lesion}}" for protocol in PROTOCOLS},
+    f"precision at break-even{_REDUCED}": "reduced_precision_{lesion}",
+    f"recall at break-even{_REDUCED}": "reduced_recall_{lesion}",
+    **{
+        f"average precision ({protocol}){_REDUCED}": f"reduced_average_precision_{protocol}_{{lesion}}"
+        for protocol in PROTOCOLS
+    },
     "sensitivity at 1 false positive a photo": "sensitivity_at_1_{lesion}",
     "free-response score": "free_response_score_{lesion}",
     "Dice at 0.5": "dice",
@@ -137,9 +145,12 @@ class ScoreTable:
     def __call__(self, engine: Engine) -> None:
         """Print and save."""
         if idist.get_rank() == 0:
+            table = score_table(engine.state.metrics, self.lesions, ROWS)
+            reduced = any(str(title).endswith(_REDUCED) for title in table.index)
+            exception = "; where a row says reduced size, at the network's own" if reduced else ""
             print(
-                f"\n{engine.state.epoch_length} photos at full size. Average precision by its protocols, inside the"
-                " field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of the photos"
-                " that hold the lesion"
+                f"\n{engine.state.epoch_length} photos at full size{exception}. Average precision by its protocols,"
+                " inside the field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of"
+                " the photos that hold the lesion"
             )
-            _print_and_save(score_table(engine.state.metrics, self.lesions, ROWS), self.path)
+            _print_and_save(table, self.path)

@@ -2,6 +2,7 @@
 
 from tinylesions.inferers.precision import PRECISIONS, resolve_precision
 from tinylesions.inferers.sliding_window import ForegroundSlidingWindowInferer
+from tinylesions.inferers.whole_image import WholeImageInferer
 from tinylesions.inferers.window_plan import WindowPlan
 
-__all__ = ["PRECISIONS", "ForegroundSlidingWindowInferer", "WindowPlan", "resolve_precision"]
+__all__ = ["PRECISIONS", "ForegroundSlidingWindowInferer", "WholeImageInferer", "WindowPlan", "resolve_precision"]

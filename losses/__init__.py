@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from tinylesions.losses.branch_supervision import BranchSupervisionLoss
 from tinylesions.losses.cross_entropy import CrossEntropyLoss
 from tinylesions.losses.deep_supervision import MeanDeepSupervisionLoss
+from tinylesions.losses.squared_error import SquaredErrorLoss
+from tinylesions.losses.top_k_balanced import TopKBalancedCELoss
 
-__all__ = ["CrossEntropyLoss", "MeanDeepSupervisionLoss"]
+__all__ = [
+    "BranchSupervisionLoss",
+    "CrossEntropyLoss",
+    "MeanDeepSupervisionLoss",
+    "SquaredErrorLoss",
+    "TopKBalancedCELoss",
+]

@@ -13,6 +13,7 @@ import torch
 __all__ = [
     "COARSE_BINS",
     "SCORE_BINS",
+    "bin_edges",
     "merge_bins",
     "photo_histograms",
     "pixel_chunks",
@@ -50,6 +51,26 @@ def score_bins(scores: torch.Tensor) -> torch.Tensor:
     complement = torch.rsub(scores, _LEAST, alpha=_LEAST).clamp_(min=_LEAST * _LEAST_FROM_ONE)
     bits = scores.clamp(min=_LEAST).view(torch.int32)
     return bits.sub_(complement.view(torch.int32)).bitwise_right_shift_(_SHIFT)
+
+
+def bin_edges(bins: torch.Tensor) -> torch.Tensor:
+    """Lower edge of each bin, the inverse of :func:`score_bins`: score ≥ edge just where the score's bin ≥ bin.
+
+    Args:
+        bins: bin numbers of any shape and integer type, in [0, ``SCORE_BINS``).
+
+    Returns:
+        float32 of the same shape: the least score of the bin, or of the next that has any; infinity above the bin of 1.
+    """
+    # bins grow with the score and a positive float with its bits, so that halving the bits' range ends at the edge
+    low = torch.zeros_like(bins, dtype=torch.int32)
+    one = torch.ones_like(bins, dtype=torch.float32)
+    high = one.view(torch.int32).clone()
+    for _ in range(30):  # bits of 1
+        middle = (low + high) // 2
+        reached = score_bins(middle.view(torch.float32)) >= bins
+        low, high = torch.where(reached, low, middle + 1), torch.where(reached, middle, high)
+    return torch.where(bins > score_bins(one), torch.inf, high.view(torch.float32))
 
 
 def score_histogram(scores: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -76,6 +76,11 @@ BUNDLES = _registry(
             title="Four lesions of diabetic retinopathy on full fundus photos, UNet++ on 64×64 windows",
             classes=CLASSES,
         ),
+        Bundle(
+            name="fundus_red_lesion_segmentation",
+            title="Microaneurysms and haemorrhages on full fundus photos, Red-Seg in one pass of the shrunk photo",
+            classes=("microaneurysm", "haemorrhage"),
+        ),
     ]
 )
 """All bundles by name."""

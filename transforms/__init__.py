@@ -16,20 +16,27 @@ from tinylesions.transforms.lesion_table import collect_tables, lesion_component
 from tinylesions.transforms.load import LoadLesionMasksd, LoadPhotod
 from tinylesions.transforms.overlay import PALETTE, draw_overlay
 from tinylesions.transforms.patches import SlidingWindowPatchesd, lesion_windows, window_origins
+from tinylesions.transforms.photo_variants import VARIANTS, PhotoVariantsDataset, photo_variant
 from tinylesions.transforms.probabilities import SoftmaxHeadsd
+from tinylesions.transforms.resize import ResizeLongestSided
 from tinylesions.transforms.save_lesions import SaveLesionsd
+from tinylesions.transforms.save_side_outputs import SaveSideOutputsd
 from tinylesions.transforms.window_cache import WindowCache
 from tinylesions.transforms.window_sampling import WindowSampler, WindowSampling
 
 __all__ = [
     "PALETTE",
+    "VARIANTS",
     "CachedWindowLoader",
     "FieldOfViewCropd",
     "FieldOfViewMaskd",
     "LesionMasksToLabelMapd",
     "LoadLesionMasksd",
     "LoadPhotod",
+    "PhotoVariantsDataset",
+    "ResizeLongestSided",
     "SaveLesionsd",
+    "SaveSideOutputsd",
     "SlidingWindowPatchesd",
     "SoftmaxHeadsd",
     "WindowCache",
@@ -46,5 +53,6 @@ __all__ = [
     "lesion_windows",
     "otsu_box",
     "photo_summary",
+    "photo_variant",
     "window_origins",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,16 @@ COLUMNS = {
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
-def lesion_components(label_map: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def lesion_components(
+    label_map: np.ndarray, probabilities: np.ndarray, lesions: Sequence[str] = LESIONS
+) -> pd.DataFrame:
     """Measure every lesion of a label map: each 8-connected component is one row.
 
     Args:
         label_map: (H, W) uint8, indices into :data:`~tinylesions.datasets.lesions.CLASSES`.
-        probabilities: (4, H, W) float, 0 to 1, in the order of :data:`~tinylesions.datasets.lesions.LESIONS`. A
-            component's mean and maximum are those of its own lesion.
+        probabilities: (4, H, W) float, 0 to 1, a channel for each of `lesions`. A component's mean and maximum are
+            those of its own lesion.
+        lesions: the lesions that were looked for, all by default; others get no row.
 
     Returns:
         a table with the columns :data:`COLUMNS`; the components of a lesion are numbered from 1 in reading order, by
@@ -57,14 +60,14 @@ def lesion_components(label_map: np.ndarray, probabilities: np.ndarray) -> pd.Da
         >>> table[["lesion", "area_px", "centroid_x", "centroid_y"]].to_dict("records")
         [{'lesion': 'haemorrhage', 'area_px': 6, 'centroid_x': 2.0, 'centroid_y': 2.5}]
     """
-    if probabilities.shape != (len(LESIONS), *label_map.shape):
+    if probabilities.shape != (len(lesions), *label_map.shape):
         raise ValueError(
-            f"the label map is {label_map.shape}, so the probabilities have to be {(len(LESIONS), *label_map.shape)},"
+            f"the label map is {label_map.shape}, so the probabilities have to be {(len(lesions), *label_map.shape)},"
             f" got {probabilities.shape}"
         )
     tables = [
         _measure(lesion, label_map == CLASSES.index(lesion), channel)
-        for lesion, channel in zip(LESIONS, probabilities, strict=True)
+        for lesion, channel in zip(lesions, probabilities, strict=True)
     ]
     return pd.concat(tables, ignore_index=True).astype(COLUMNS)
 
@@ -104,18 +107,19 @@ def _measure(lesion: str, mask: np.ndarray, probability: np.ndarray) -> pd.DataF
     return table
 
 
-def photo_summary(table: pd.DataFrame, field_of_view_area: int) -> dict[str, int]:
+def photo_summary(table: pd.DataFrame, field_of_view_area: int, lesions: Sequence[str] = LESIONS) -> dict[str, int]:
     """Counts and areas of one photo.
 
     Args:
         table: what :func:`lesion_components` gave.
         field_of_view_area: in pixels.
+        lesions: the lesions that were looked for.
 
     Returns:
-        ``field_of_view_area_px`` and, for each lesion, ``<lesion>_count`` and ``<lesion>_area_px``.
+        ``field_of_view_area_px`` and, for each of the lesions, ``<lesion>_count`` and ``<lesion>_area_px``.
     """
     summary = {"field_of_view_area_px": int(field_of_view_area)}
-    for lesion in LESIONS:
+    for lesion in lesions:
         areas = table.loc[table["lesion"] == lesion, "area_px"]
         summary |= {f"{lesion}_count": len(areas), f"{lesion}_area_px": int(areas.sum())}
     return summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from tinylesions.datasets.lesions import LESIONS
 from tinylesions.datasets.masks import read_masks
 from tinylesions.datasets.photos import read_photo
+from tinylesions.transforms.names import checked_lesions
 
 __all__ = ["LoadLesionMasksd", "LoadPhotod"]
 
@@ -46,28 +48,37 @@ class LoadPhotod(MapTransform):
 
 
 class LoadLesionMasksd(MapTransform):
-    """Load the masks of a photo's lesions as one (4, H, W) uint8 ``MetaTensor`` of 0 and 1, in ``LESIONS`` order.
+    """Load the masks of a photo's lesions as one (K, H, W) uint8 ``MetaTensor`` of 0 and 1.
 
     Args:
         keys: key of a mapping from a lesion's name to its file; a lesion without a file is absent.
         photo_key: key of the loaded photo, whose height and width the masks must have.
         allow_empty: accept files without a lesion pixel. IDRiD has no file for an absent lesion, so that a black
             one is a mistake; DDR writes black files.
+        lesions: the K lesions to load, in this order, all four by default; files of others are not read.
 
     Raises:
         InputError: a mask is missing, unreadable, of another size, RGBA, grey-scale or wrongly black.
+        ValueError: `lesions` names an unknown lesion.
     """
 
-    def __init__(self, keys: KeysCollection = "label", photo_key: str = "image", allow_empty: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection = "label",
+        photo_key: str = "image",
+        allow_empty: bool = False,
+        lesions: Sequence[str] = LESIONS,
+    ) -> None:
         super().__init__(keys)
         self.photo_key = photo_key
         self.allow_empty = allow_empty
+        self.lesions = checked_lesions(lesions)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the data with the mapping replaced by the masks."""
         items = dict(data)
         photo = items[self.photo_key]
         for key in self.key_iterator(items):
-            masks = read_masks(items[key], tuple(photo.shape[1:]), self.allow_empty)
+            masks = read_masks(items[key], tuple(photo.shape[1:]), self.allow_empty, self.lesions)
             items[key] = _meta_tensor(masks, photo.meta["filename_or_obj"])
         return items

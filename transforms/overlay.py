@@ -38,7 +38,7 @@ def draw_overlay(
         photo: (H, W, 3) uint8 RGB.
         label_map: (H, W) uint8, indices into :data:`~tinylesions.datasets.lesions.CLASSES`.
         field_of_view: (H, W), above 0 where the retina is.
-        counts: how many components each lesion has, for the legend.
+        counts: how many components each lesion has that was looked for; the legend names these.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -102,15 +102,16 @@ def _paste_legend(overlay: np.ndarray, lesion: np.ndarray, retina: np.ndarray, c
 def _legend(size: int, counts: Mapping[str, int]) -> np.ndarray:
     """(h, w, 3) uint8: a ring, the name and the count of each lesion, in text ``size`` pixels high."""
     font = ImageFont.load_default(size=size)
-    names = [name.replace("_", " ") for name in LESIONS]
-    numbers = [str(counts[name]) for name in LESIONS]
+    lesions = [lesion for lesion in LESIONS if lesion in counts]
+    names = [name.replace("_", " ") for name in lesions]
+    numbers = [str(counts[name]) for name in lesions]
     line, margin = round(1.4 * size), round(0.7 * size)
     text_left = margin + round(1.3 * size)
     text_right = text_left + max(font.getlength(name) for name in names) + size
     right = round(text_right + max(font.getlength(number) for number in numbers))
-    image = Image.new("RGB", (right + margin, line * len(LESIONS) + margin), _DARK)
+    image = Image.new("RGB", (right + margin, line * len(lesions) + margin), _DARK)
     draw = ImageDraw.Draw(image)
-    for row, (lesion, name, number) in enumerate(zip(LESIONS, names, numbers, strict=True)):
+    for row, (lesion, name, number) in enumerate(zip(lesions, names, numbers, strict=True)):
         middle = round(margin / 2 + (row + 0.5) * line)
         radius = 0.38 * size
         ring = (margin, middle - radius, margin + 2 * radius, middle + radius)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,16 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor
 from PIL import Image
 
-from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import CLASSES, LESIONS
 from tinylesions.datasets.photos import read_photo
 from tinylesions.transforms.atomic import atomic_folder
 from tinylesions.transforms.lesion_table import lesion_components, photo_summary, write_table
+from tinylesions.transforms.names import checked_lesions, output_name
 from tinylesions.transforms.overlay import PALETTE, draw_overlay
+from tinylesions.transforms.predicted_lesions import label_map_of_sigmoid, label_map_of_softmax
 
 __all__ = ["SaveLesionsd"]
 
-_LESION_CHANNELS = slice(CLASSES.index(LESIONS[0]), CLASSES.index(LESIONS[-1]) + 1)
 _LABEL_COLOURS = {"other": (64, 64, 64), **PALETTE, "black_background": (0, 0, 0)}
 _PNG_LEVEL = 1  # five times faster than Pillow's default 6, the files are a tenth larger
 _JPEG_QUALITY = 92  # a photo is a JPEG already; a PNG of the overlay is four times as large
@@ -34,8 +34,8 @@ class SaveLesionsd(MapTransform):
     """Write the folder ``<output_dir>/<id>`` of one photo.
 
     ========================  =========================================================================
-    ``<lesion>.png``          probability of each lesion, 16 bits: ``round(65535 * p)``
-    ``label_map.png``         the most probable class, 8-bit palette; ``black_background`` outside of the retina
+    ``<lesion>.png``          probability of each lesion looked for, 16 bits: ``round(65535 * p)``
+    ``label_map.png``         one class a pixel, 8-bit palette; ``black_background`` outside of the retina
     ``overlay.jpg``           :func:`~tinylesions.transforms.overlay.draw_overlay`
     ``lesions.csv``           :func:`~tinylesions.transforms.lesion_table.lesion_components` after a column ``photo``
     ``summary.json``          file, size, counts and areas; ``seconds``, ``windows`` where the data has them
@@ -44,17 +44,22 @@ class SaveLesionsd(MapTransform):
     The folder is complete from the moment it has its name; an older one is replaced.
 
     Args:
-        keys: key of the softmax probabilities, (6, H, W) float in the order of
-            :data:`~tinylesions.datasets.lesions.CLASSES`, at the size of the photo's file, on any device.
+        keys: key of the probabilities, (6, H, W) or, with `lesions`, (K, H, W) float, at the size of the photo's file,
+            on any device.
         output_dir: folder of the photos' folders.
         id_key: key of the photo's name, which names its folder.
         photo_key: key of the path of the photo's file; the overlay is drawn into its original pixels.
         field_of_view_key: key of the (1, H, W) mask of the field of view, above 0 inside.
         allow_missing_keys: do not raise where the prediction is missing.
+        lesions: None where the probabilities are a softmax over :data:`~tinylesions.datasets.lesions.CLASSES`: the
+            label map has the most probable one. Else the names of the K lesions that the network looks for, each with
+            a sigmoid of its own: the label map has the most probable lesion where one reaches 0.5, and nothing that
+            is written speaks of other lesions.
 
     Raises:
         InputError: the id cannot name a folder, the photo cannot be read, or the folder cannot be written.
-        ValueError: the prediction has another number of classes, or another size than the photo.
+        ValueError: the prediction has another number of channels, or another size than the photo, or `lesions` names
+            an unknown lesion.
     """
 
     def __init__(
@@ -65,23 +70,25 @@ class SaveLesionsd(MapTransform):
         photo_key: str = "photo",
         field_of_view_key: str = "field_of_view",
         allow_missing_keys: bool = False,
+        lesions: Sequence[str] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_dir = Path(output_dir)
         self.id_key = id_key
         self.photo_key = photo_key
         self.field_of_view_key = field_of_view_key
+        self.lesions = None if lesions is None else checked_lesions(lesions)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the folder and return the data with its path as ``output``."""
         items = dict(data)
         for key in self.key_iterator(items):
-            name = _folder_name(items[self.id_key])
+            name = output_name(items[self.id_key])
             file = items[self.photo_key]
             photo = read_photo(file)
             probabilities = convert_to_tensor(items[key], track_meta=False)
             field_of_view = convert_to_numpy(items[self.field_of_view_key])[0] > 0
-            wanted = (len(CLASSES), *photo.shape[:2])
+            wanted = (len(self.lesions or CLASSES), *photo.shape[:2])
             if tuple(probabilities.shape) != wanted or field_of_view.shape != wanted[1:]:
                 raise ValueError(
                     f"{file}: the prediction has to be {wanted} and the field of view {wanted[1:]}, got"
@@ -92,27 +99,35 @@ class SaveLesionsd(MapTransform):
                 facts["seconds"] = float(items["seconds"])
             facts |= {name: int(items[name]) for name in ("windows", "windows_skipped") if name in items}
             with atomic_folder(self.output_dir / name) as folder:
-                _write_folder(folder, facts, photo, probabilities, field_of_view)
+                _write_folder(folder, facts, photo, probabilities, field_of_view, self.lesions)
             items["output"] = str(self.output_dir / name)
         return items
 
 
 def _write_folder(
-    folder: Path, facts: dict[str, Any], photo: np.ndarray, probabilities: torch.Tensor, field_of_view: np.ndarray
+    folder: Path,
+    facts: dict[str, Any],
+    photo: np.ndarray,
+    probabilities: torch.Tensor,
+    field_of_view: np.ndarray,
+    sigmoid_lesions: Sequence[str] | None,
 ) -> None:
-    label_map = _most_probable(probabilities)
+    lesions = sigmoid_lesions or LESIONS
+    chosen, of_lesions = (
+        label_map_of_sigmoid(probabilities, lesions) if sigmoid_lesions else label_map_of_softmax(probabilities)
+    )
+    label_map, channels = convert_to_numpy(chosen), convert_to_numpy(of_lesions.float())
     label_map[~field_of_view] = CLASSES.index("black_background")
-    lesions = convert_to_numpy(probabilities[_LESION_CHANNELS].float())
-    for lesion, probability in zip(LESIONS, lesions, strict=True):
+    for lesion, probability in zip(lesions, channels, strict=True):
         sixteen_bits = np.rint(np.clip(probability, 0, 1) * np.float32(65535)).astype(np.uint16)
         Image.fromarray(sixteen_bits).save(folder / f"{lesion}.png", compress_level=_PNG_LEVEL)
     image = Image.fromarray(label_map)
     colours = bytes(value for name in CLASSES for value in _LABEL_COLOURS[name])
     image.putpalette(colours.ljust(3 * 256, b"\0"))  # with a short palette Pillow packs two pixels into a byte
     image.save(folder / "label_map.png", compress_level=_PNG_LEVEL)
-    table = lesion_components(label_map, lesions)
-    summary = photo_summary(table, int(field_of_view.sum()))
-    counts = {lesion: summary[f"{lesion}_count"] for lesion in LESIONS}
+    table = lesion_components(label_map, channels, lesions)
+    summary = photo_summary(table, int(field_of_view.sum()), lesions)
+    counts = {lesion: summary[f"{lesion}_count"] for lesion in lesions}
     # by way of memory: Pillow's JPEG encoder does not tell why a file could not be written
     encoded = BytesIO()
     overlay = draw_overlay(photo, label_map, field_of_view, counts)
@@ -122,24 +137,3 @@ def _write_folder(
     write_table(table, folder / "lesions.csv")
     text = json.dumps(facts | summary, indent=2, ensure_ascii=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _most_probable(probabilities: torch.Tensor) -> np.ndarray:
-    """(H, W) uint8: argmax over the classes, by a running maximum, which is four times faster along the first axis."""
-    best = probabilities[0].clone()
-    label_map = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index in range(1, len(probabilities)):
-        label_map.masked_fill_(probabilities[index] > best, index)
-        torch.maximum(best, probabilities[index], out=best)
-    return convert_to_numpy(label_map)
-
-
-def _folder_name(photo_id: object) -> str:
-    name = str(photo_id)
-    # both kinds of path, so that a result can be copied to another system
-    plain = name == PurePosixPath(name).name == PureWindowsPath(name).name
-    if not name or not plain or not name.isprintable() or name.startswith(".") or name != name.strip():
-        raise InputError(
-            f"The photo's id {name!r} cannot name a folder: use a name without slashes, leading dots or outer spaces."
-        )
-    return name

@@ -13,6 +13,7 @@ from tinylesions import __version__
 from tinylesions.apps import main as main_module
 from tinylesions.apps.wording import counted
 from tinylesions.datasets import InputError
+from tinylesions.monai_bundles import BUNDLES
 
 COMMANDS = {
     "phantom": ("--layout", "--photos", "--size", "--seed", "--grading", "no evidence about eyes"),
@@ -28,7 +29,7 @@ COMMANDS = {
         "overlay.jpg",
         "errors.csv",
     ),
-    "experiment": ("--dataset-dir", "--preset", "--row", "--layout", "published figures"),
+    "experiment": ("--dataset-dir", "--preset", "--row", "--layout", "--seeds", "published figures"),
     "demo": ("--out", "without any data"),
 }
 
@@ -46,6 +47,12 @@ def test_help_of_a_command(tinylesions, command):
     assert answer.code == 0
     for word in COMMANDS[command]:
         assert word in answer.out
+
+
+@pytest.mark.parametrize("command", ["predict", "experiment", "demo"])
+def test_help_names_all_bundles(tinylesions, command):
+    text = tinylesions(command, "--help").out
+    assert all(f"{name}:" in text for name in BUNDLES)
 
 
 def test_help_names_all_commands(tinylesions):

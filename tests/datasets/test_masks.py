@@ -106,6 +106,18 @@ def test_masks_are_stacked_in_the_order_of_the_lesions(tmp_path, truth):
     assert read_masks({}, (20, 30)).shape == (4, 20, 30)
 
 
+def test_only_the_named_lesions_are_read(tmp_path, truth):
+    (tmp_path / "ex.tif").write_bytes(b"no image")
+    paths = {
+        "microaneurysm": save(truth.astype(np.uint8), tmp_path / "ma.tif", [0, 0, 0, 255, 0, 0]),
+        "hard_exudate": tmp_path / "ex.tif",
+    }
+    masks = read_masks(paths, (20, 30), lesions=("haemorrhage", "microaneurysm"))
+    np.testing.assert_array_equal(masks, np.stack([np.zeros((20, 30)), truth]))
+    with pytest.raises(InputError, match=r"ex\.tif"):
+        read_masks(paths, (20, 30))
+
+
 def test_misspelt_lesion_is_refused(tmp_path):
     with pytest.raises(InputError, match="'hemorrhage' is no lesion"):
         read_masks({"hemorrhage": tmp_path / "a.tif"}, (20, 30))

@@ -25,3 +25,12 @@ def test_seeds_torch_numpy_and_transforms():
     assert draw(again, 2) == second
     assert draw(again, 1) == first
     assert draw(EpochSeed(6, Compose([RandGaussianNoised("image", prob=1)])), 1) == second  # seed + epoch
+
+
+def test_without_transforms_the_order_of_photos_is_still_seeded():
+    handler = EpochSeed(5)
+    engine = SimpleNamespace(state=SimpleNamespace(epoch=3))
+    handler(engine)
+    first = torch.randperm(50)
+    handler(engine)
+    assert torch.equal(torch.randperm(50), first)

@@ -20,3 +20,20 @@ def test_validates_at_the_interval_and_at_the_end(interval, max_epochs, validate
     handler.attach(trainer)
     trainer.run([0], max_epochs=max_epochs)
     assert epochs == validated
+
+
+def test_a_later_stage_goes_on_counting():
+    epochs = []
+    handler = IntervalAndFinalValidation(interval=1, earlier_epochs=300)
+    handler.validator = SimpleNamespace(run=epochs.append)
+    trainer = Engine(lambda engine, batch: None)
+    handler.attach(trainer)
+    trainer.run([0], max_epochs=2)
+    assert epochs == [301, 302]
+
+
+def test_without_an_evaluator_it_says_so():
+    trainer = Engine(lambda engine, batch: None)
+    IntervalAndFinalValidation(interval=1).attach(trainer)
+    with pytest.raises(RuntimeError, match="no evaluator"):
+        trainer.run([0], max_epochs=1)

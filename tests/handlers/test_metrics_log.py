@@ -32,3 +32,22 @@ def test_going_on_from_a_checkpoint_replaces_later_rows(tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     validate(resumed, 2, mean=0.2)
     assert pd.read_csv(tmp_path / "metrics.csv")["mean"].tolist() == [0.1, 0.2]
+
+
+def test_a_later_stage_keeps_the_rows_of_the_epochs_before(tmp_path):
+    first = MetricsLog(tmp_path / "metrics.csv")
+    for epoch in (1, 2, 3):
+        validate(first, epoch, mean=epoch / 10)
+    second = MetricsLog(tmp_path / "metrics.csv")
+    validate(second, 3, mean=0.7)
+    validate(second, 4, mean=0.8)
+    assert pd.read_csv(tmp_path / "metrics.csv").to_dict("list") == {
+        "epoch": [1, 2, 3, 4],
+        "mean": [0.1, 0.2, 0.7, 0.8],
+    }
+
+
+def test_a_training_from_the_first_epoch_starts_the_file_anew(tmp_path):
+    validate(MetricsLog(tmp_path / "metrics.csv"), 4, mean=0.9)
+    validate(MetricsLog(tmp_path / "metrics.csv"), 1, mean=0.1)
+    assert pd.read_csv(tmp_path / "metrics.csv").to_dict("list") == {"epoch": [1], "mean": [0.1]}

@@ -10,10 +10,10 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from monai.handlers import from_engine
-from monai.transforms import CopyItemsd
+from monai.transforms import Compose, CopyItemsd, Lambdad
 from torch import nn
 
-from tinylesions.handlers import PixelAveragePrecision, PixelProtocols, ScoreTable
+from tinylesions.handlers import PixelAveragePrecision, PixelBreakEven, PixelProtocols, ScoreTable
 from tinylesions.metrics import PROTOCOLS, PixelProtocolsMetric
 
 NAMES = ["microaneurysm", "haemorrhage"]
@@ -80,3 +80,46 @@ def test_single_photo_without_a_lesion(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "–" in printed
     assert "[nan" not in printed
+
+
+def test_two_photo_sizes_in_one_engine(tmp_path, capsys):
+    """The prefix parts their names; each has the values it has alone."""
+    data = items(3)
+    every_second = Compose(
+        [
+            CopyItemsd(["pred", "label", "field_of_view"], names=["small_pred", "small_label", "small_mask"]),
+            Lambdad(["small_pred", "small_label", "small_mask"], lambda photo: photo[:, ::2, ::2]),
+            CopyItemsd("field_of_view", names="mask"),
+        ]
+    )
+    full, small = from_engine(["pred", "label", "mask"]), from_engine(["small_pred", "small_label", "small_mask"])
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(data), batch_size=1),
+        network=nn.Identity(),
+        postprocessing=every_second,
+        key_val_metric={"protocols": PixelProtocols(NAMES, output_transform=full)},
+        additional_metrics={
+            "reduced": PixelProtocols(NAMES, output_transform=small, prefix="reduced_"),
+            "break_even": PixelBreakEven(NAMES, output_transform=small, prefix="reduced_"),
+        },
+        val_handlers=[ScoreTable(NAMES, tmp_path / "both")],
+    )
+    evaluator.run()
+    both = evaluator.state.metrics
+
+    alone = evaluate(data, tmp_path)
+    shrunk = evaluate([{key: value[:, ::2, ::2] for key, value in item.items()} for item in data], tmp_path)
+    named = [name for name in alone if name.startswith("average_precision_") and name.count("_") > 2]
+    assert len(named) == 5 * 3 * 3
+    for name in named:
+        assert both[name] == alone[name]
+        assert both[f"reduced_{name}"] == shrunk[name] != alone[name]
+    assert both["reduced"] == shrunk["protocols"] != both["protocols"] == alone["protocols"]
+
+    table = pd.read_csv(tmp_path / "both" / "scores.csv", index_col="score")
+    assert len(table) == 2 * len(PROTOCOLS) + 2
+    row = table.loc["average precision (exact), reduced size"]
+    assert row["mean_high"] == pytest.approx(both["reduced_average_precision_exact_mean_high"], abs=1e-12)
+    assert table.loc["recall at break-even, reduced size", "haemorrhage"] == both["reduced_recall_haemorrhage"]
+    assert "where a row says reduced size" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tinylesions.handlers import ScoreTable, integrate_outputs, score_table
+from tinylesions.metrics import PROTOCOLS
 
 LESIONS = ["microaneurysm", "haemorrhage"]
 
@@ -103,6 +104,29 @@ def test_evaluation_prints_and_saves(tmp_path, capsys):
     assert saved["mean_high"].tolist() == pytest.approx([0.345, math.nan, math.nan], nan_ok=True)
     printed = capsys.readouterr().out.splitlines()
     assert any("5 photos" in line for line in printed)
+    assert not any("reduced size" in line for line in printed)
     table = [line for line in printed if line.startswith(tuple(rows))]
     assert table[0].split()[3:] == ["0.250", "0.250", "0.250", "[0.20,", "0.34]"]
     assert table[2].split()[-3:] == ["0.100", "–", "0.100"]
+
+
+def test_rows_of_the_reduced_size_follow_those_of_the_full_size(tmp_path, capsys):
+    reduced = {f"reduced_{name}_{lesion}": 0.5 for name in ("precision", "recall", "threshold") for lesion in LESIONS}
+    reduced |= {f"reduced_average_precision_{name}_{lesion}": 0.4 for name in PROTOCOLS for lesion in LESIONS}
+    full = {f"average_precision_{name}_{lesion}": 0.3 for name in PROTOCOLS for lesion in LESIONS}
+    metrics = reduced | full | {f"sensitivity_at_1_{lesion}": 0.2 for lesion in LESIONS}
+    ScoreTable(LESIONS, tmp_path)(SimpleNamespace(state=SimpleNamespace(metrics=metrics, epoch_length=5)))
+    saved = pd.read_csv(tmp_path / "scores.csv", index_col="score")
+    assert saved["mean"].to_dict() == pytest.approx(
+        {
+            **{f"average precision ({name})": 0.3 for name in PROTOCOLS},
+            "precision at break-even, reduced size": 0.5,
+            "recall at break-even, reduced size": 0.5,
+            **{f"average precision ({name}), reduced size": 0.4 for name in PROTOCOLS},
+            "sensitivity at 1 false positive a photo": 0.2,
+        }
+    )
+    titles = saved.index.tolist()
+    assert [title.endswith("reduced size") for title in titles] == [False] * 5 + [True] * 7 + [False]
+    printed = capsys.readouterr().out
+    assert "5 photos at full size; where a row says reduced size, at the network's own." in printed

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from tinylesions.metrics import average_precision, score_bins, score_histogram
-from tinylesions.metrics.score_histogram import COARSE_BINS, SCORE_BINS, merge_bins
+from tinylesions.metrics.score_histogram import COARSE_BINS, SCORE_BINS, bin_edges, merge_bins
 
 from .cases import (
     PIXELS,
@@ -161,6 +161,30 @@ def test_multiples_of_a_32nd_begin_a_bin():
     merged = SCORE_BINS // COARSE_BINS
     assert (score_bins(below) < score_bins(scores)).all()
     assert (score_bins(below) // merged < score_bins(scores) // merged).all()
+
+
+def test_edges_are_the_inverse_of_bins():
+    """The edge of every bin is in it, or in the next that has a score, and the next smaller float is not."""
+    bins = torch.arange(SCORE_BINS)
+    edges = bin_edges(bins)
+    assert edges.dtype == torch.float32
+    assert edges[0] == 0
+    top = int(score_bins(torch.ones(1)))
+    assert (edges[: top + 1] <= 1).all()
+    assert edges[top] == 1
+    assert (edges[top + 1 :] == torch.inf).all()
+    assert (score_bins(edges[: top + 1]) >= bins[: top + 1]).all()
+    assert (score_bins(torch.nextafter(edges[1 : top + 1], torch.zeros(1))) < bins[1 : top + 1]).all()
+    # bins below 1/2 have a score each
+    occupied = int(score_bins(torch.tensor([0.5])))
+    assert torch.equal(score_bins(edges[:occupied]), bins[:occupied].int())
+
+
+def test_edges_part_the_scores_as_bins_do():
+    scores = torch.cat([torch.rand(300), 2 ** (-34 * torch.rand(300)), 1 - 2 ** (-25 * torch.rand(300))])
+    bins = score_bins(scores)
+    assert torch.equal(scores[:, None] >= bin_edges(bins), bins[:, None] >= bins)
+    assert bin_edges(bins.view(3, 300)[:, :0]).shape == (3, 0)
 
 
 def test_merged_bins_hold_the_same_pixels():

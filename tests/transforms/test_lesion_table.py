@@ -69,6 +69,19 @@ def test_no_lesion_gives_the_columns():
     assert list(table) == list(COLUMNS)
 
 
+def test_only_the_lesions_looked_for():
+    label_map, probabilities = random_case(8)
+    lesions = ("haemorrhage", "microaneurysm")
+    table = lesion_components(label_map, probabilities[[1, 0]], lesions)
+    full = lesion_components(label_map, probabilities)
+    expected = pd.concat([full[full["lesion"] == lesion] for lesion in lesions], ignore_index=True)
+    pd.testing.assert_frame_equal(table, expected)
+    summary = photo_summary(table, 5, lesions)
+    whole = photo_summary(full, 5)
+    assert summary == {key: value for key, value in whole.items() if "exudate" not in key}
+    assert len(summary) == 5
+
+
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(4, 6, 7\)"):
         lesion_components(np.zeros((6, 7), dtype=np.uint8), np.zeros((6, 6, 7), dtype=np.float32))

@@ -65,6 +65,25 @@ def test_lesion_without_file_is_zeros_in_its_channel(item):
     assert not LOAD(item | {"label": {}})["label"].any()
 
 
+@pytest.mark.parametrize("lesions", [("haemorrhage", "microaneurysm"), ("soft_exudate",)])
+def test_only_the_lesions_looked_for_are_read_in_their_order(item, tmp_path, lesions):
+    (tmp_path / "eye_EX.png").write_bytes(b"nobody opens me")
+    item["label"] = item["label"] | {"hard_exudate": str(tmp_path / "eye_EX.png")}
+    masks = Compose([LoadPhotod("image"), LoadLesionMasksd(lesions=lesions)])(item)["label"]
+    assert masks.shape == (len(lesions), HEIGHT, WIDTH)
+    expected = [[lesions.index("haemorrhage"), 2, 30]] if "haemorrhage" in lesions else []
+    assert masks.nonzero().tolist() == expected
+    with pytest.raises(RuntimeError) as caught:
+        LOAD(item)
+    assert "eye_EX.png" in str(cause(caught.value))
+
+
+@pytest.mark.parametrize("lesions", [["hemorrhage"], ["haemorrhage", "haemorrhage"], []])
+def test_lesions_that_cannot_be_loaded(lesions):
+    with pytest.raises(ValueError, match="each once"):
+        LoadLesionMasksd(lesions=lesions)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_photo_and_its_masks_agree(tmp_path, item, orientation):
     """Masks are drawn on what a viewer shows, the upright photo."""

@@ -119,6 +119,19 @@ def test_legend_shows_the_counts(scene):
     assert not field_of_view[rows, columns].any()
 
 
+def test_legend_names_only_what_was_looked_for(scene):
+    photo, label_map, field_of_view = scene
+    red = {"microaneurysm": 3, "haemorrhage": 1}
+    label_map = np.where(label_map == CLASSES.index("hard_exudate"), 0, label_map)
+    label_map = np.where(label_map == CLASSES.index("soft_exudate"), 0, label_map).astype(np.uint8)
+    two, four = (draw_overlay(photo, label_map, field_of_view, counts) for counts in (red, COUNTS))
+    box, larger = legend_box(two, photo, label_map), legend_box(four, photo, label_map)
+    assert box[0] > larger[0]  # two lines less
+    legend = two[box[0] : box[2], box[1] : box[3]]
+    shown = [lesion for lesion in LESIONS[:3] if has_colour(legend, lesion).any()]  # the fourth's white is also text
+    assert shown == ["microaneurysm", "haemorrhage"]
+
+
 def test_a_photo_smaller_than_the_legend():
     photo = np.zeros((20, 30, 3), dtype=np.uint8)
     empty = np.zeros((20, 30), dtype=np.uint8)

@@ -127,6 +127,40 @@ def test_summary(data, tmp_path):
     assert (summary["seconds"], summary["windows"], summary["windows_skipped"]) == (2.5, 77, 5)
 
 
+@pytest.mark.parametrize("lesions", [("microaneurysm", "haemorrhage"), ("soft_exudate", "microaneurysm")])
+def test_sigmoid_of_some_lesions(data, tmp_path, lesions):
+    probabilities = torch.nn.functional.interpolate(
+        torch.rand(1, 2, 15, 25, generator=torch.Generator().manual_seed(1)), scale_factor=8, mode="bilinear"
+    )[0]
+    data["pred"] = MetaTensor(probabilities)
+    folder = Path(SaveLesionsd("pred", tmp_path / "out", lesions=list(lesions))(data)["output"])
+    others = {f"{lesion}.png" for lesion in LESIONS if lesion not in lesions}
+    assert names(folder) == [name for name in FILES if name not in others]
+    values = probabilities.numpy()
+    expected = np.where(values[0] >= values[1], *(CLASSES.index(lesion) for lesion in lesions)).astype(np.uint8)
+    expected[values.max(axis=0) < 0.5] = CLASSES.index("other")
+    expected[data["field_of_view"][0].numpy() == 0] = CLASSES.index("black_background")
+    assert len(np.unique(expected)) == 4
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "label_map.png")), expected)
+    for lesion, probability in zip(lesions, values, strict=True):
+        stored = np.asarray(Image.open(folder / f"{lesion}.png")) / 65535
+        np.testing.assert_allclose(stored, probability, atol=1e-5)
+    table = pd.read_csv(folder / "lesions.csv")
+    assert set(table["lesion"]) == set(lesions)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert [key for key in summary if key.endswith("_count")] == [f"{lesion}_count" for lesion in lesions]
+    for lesion in lesions:
+        assert summary[f"{lesion}_count"] == (table["lesion"] == lesion).sum() > 0
+        assert summary[f"{lesion}_area_px"] == (expected == CLASSES.index(lesion)).sum()
+
+
+def test_sigmoid_needs_a_channel_for_each_lesion(data, tmp_path):
+    with pytest.raises(ValueError, match=r"\(2, 120, 200\)"):
+        SaveLesionsd("pred", tmp_path / "out", lesions=LESIONS[:2])(data)
+    with pytest.raises(ValueError, match="hemorrhage"):
+        SaveLesionsd("pred", tmp_path / "out", lesions=["hemorrhage"])
+
+
 def test_overlay_is_a_jpeg_of_the_photos_size(data, tmp_path):
     folder = Path(SaveLesionsd("pred", tmp_path / "out")(data)["output"])
     with Image.open(folder / "overlay.jpg") as image:

@@ -1,0 +1,150 @@
+"""A paper's table with what was measured beside what is published: read from the runs' scores, printed and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tinylesions.transforms import atomic_path
+
+__all__ = ["columns_of", "printed_table", "scores_path", "side_by_side", "write_table"]
+
+_DEFAULT_SCORE = "average precision (exact)"
+_INTEGRATION = "output integration"
+
+
+def columns_of(experiment: Mapping[str, Any]) -> list[str]:
+    """The published columns: a lesion, or, where the table has several scores, a lesion and a score's label.
+
+    Example:
+        >>> columns_of({"rows": [{"published": {"mean precision": 0.5}}, {"published": {}}]})
+        ['mean precision']
+    """
+    return list(dict.fromkeys(column for row in experiment["rows"] for column in row["published"]))
+
+
+def scores_path(folder: Path, row: Mapping[str, Any]) -> Path:
+    """Where the evaluation of a row writes its scores; a row that is in no table makes pictures only."""
+    return folder / ("outputs.csv" if row.get("integrates") else "scores.csv")
+
+
+def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
+    """Read what was measured and put it beside what is published.
+
+    Args:
+        experiment: what the table's file holds.
+        folders: the evaluation's folder of each row for each seed; a folder without scores has not been run.
+
+    Returns:
+        A line for each row that publishes anything: ``<column> measured`` and ``<column> published`` of each column.
+        With several seeds `measured` is the mean, ``<column> std``, the sample standard deviation, follows it, and
+        ``seeds`` is the number of seeds that have been run. NaN where there is no figure.
+
+    Raises:
+        ValueError: an evaluation has no such score.
+    """
+    several = any(len(paths) > 1 for paths in folders.values())
+    lines: dict[str, dict[str, float]] = {}
+    for row in experiment["rows"]:
+        if not row["published"]:
+            continue
+        done = [path for folder in folders[row["name"]] if (path := scores_path(folder, row)).is_file()]
+        tables = {path: pd.read_csv(path, index_col="score") for path in done}
+        line: dict[str, Any] = {"seeds": len(done)} if several else {}
+        for column in columns_of(experiment):
+            measured = pd.Series([_score(path, tables[path], experiment, row, column) for path in done], dtype=float)
+            line[f"{column} measured"] = measured.mean()
+            if several:
+                line[f"{column} std"] = measured.std()
+            line[f"{column} published"] = row["published"].get(column)
+        lines[row["name"]] = line
+    frame = pd.DataFrame.from_dict(lines, orient="index", dtype=float).rename_axis("row")
+    return frame.astype({"seeds": int}) if several and len(frame) else frame
+
+
+def _score(
+    path: Path, scores: pd.DataFrame, experiment: Mapping[str, Any], row: Mapping[str, Any], column: str
+) -> float:
+    lesion, _, label = column.partition(" ")
+    name = experiment["scores"][label] if "scores" in experiment else _DEFAULT_SCORE
+    if row.get("integrates"):
+        name = _INTEGRATION
+    if name not in scores.index or lesion not in scores.columns:
+        raise ValueError(f"{path} has no score {name!r} of {lesion!r}, for which the table asks.")
+    return scores[lesion].astype(float)[name]
+
+
+def printed_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table in a terminal's width: "measured (published)" of each column."""
+    cells = {
+        column: [
+            f"{_measured(line, column, digits=3)} ({_figure(line[f'{column} published'], digits=3)})"
+            for _, line in frame.iterrows()
+        ]
+        for column in _columns(frame)
+    }
+    return pd.DataFrame(cells, index=frame.index)
+
+
+def write_table(
+    frame: pd.DataFrame, experiment: Mapping[str, Any], path: Path, data: str, seeds: int, drawn: bool
+) -> None:
+    """Write ``<path>.csv`` and ``<path>.md``.
+
+    Args:
+        frame: see :func:`side_by_side`.
+        experiment: what the table's file holds.
+        path: the files' path without a suffix.
+        data: words for the data set and the preset.
+        seeds: how many were asked for.
+        drawn: whether the photos are phantoms.
+    """
+    with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
+        frame.to_csv(temporary)
+    # with a deviation beside them, three digits are more than enough
+    digits = 4 if seeds == 1 else 3
+    kinds = ("measured", "published")
+    counts = ["seeds"] if "seeds" in frame else []
+    head = ["row", *counts, *(f"{column} {kind}" for column in _columns(frame) for kind in kinds)]
+    lines = [
+        [str(name), *(str(int(line[count])) for count in counts)]
+        + [
+            cell
+            for column in _columns(frame)
+            for cell in (_measured(line, column, digits), _figure(line[f"{column} published"], digits=4))
+        ]
+        for name, line in frame.iterrows()
+    ]
+    over = "" if seeds == 1 else f", mean ± sample standard deviation over {seeds} seeds"
+    unprinted = frame[[f"{column} published" for column in _columns(frame)]].isna().to_numpy().any()
+    dash = "a row that has not been run" + (" or a figure that the paper does not give" if unprinted else "")
+    text = [
+        f"# {experiment['title']}",
+        "",
+        f"{experiment['paper']}. {experiment['metric']}, protocol: {experiment['protocol']}.",
+        f"Measured on {data}{over}; a dash is {dash}.",
+        *(["The photos are phantoms (drawings): the measured figures say nothing about eyes."] if drawn else []),
+        "",
+        *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)),
+        "",
+        *([experiment["note"], ""] if "note" in experiment else []),
+    ]
+    with atomic_path(path.with_name(f"{path.name}.md")) as temporary:
+        temporary.write_text("\n".join(text), encoding="utf-8")
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    return [str(name).removesuffix(" measured") for name in frame if str(name).endswith(" measured")]
+
+
+def _measured(line: pd.Series, column: str, digits: int) -> str:
+    value, deviation = line[f"{column} measured"], line.get(f"{column} std")
+    spread = "" if deviation is None or pd.isna(deviation) else f" ± {deviation:.{digits}f}"
+    return f"{_figure(value, digits)}{spread}"
+
+
+def _figure(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"

@@ -1,0 +1,183 @@
+"""How a bundle's inferer takes a photo, in windows or whole, and what there is to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from monai.bundle import ConfigParser
+from monai.inferers import Inferer
+from monai.utils import ensure_tuple_rep
+
+from tinylesions.apps.wording import counted
+from tinylesions.datasets import InputError, photo_size
+from tinylesions.inferers import ForegroundSlidingWindowInferer, WindowPlan, resolve_precision
+
+__all__ = ["PhotoInferer", "WholePhoto", "Windows", "photo_inferer"]
+
+_OF_WINDOWS = {"overlap": "--overlap", "fast": "--fast"}
+
+
+class PhotoInferer(Protocol):
+    """One kind of inference over photos."""
+
+    def settings(self, device: torch.device) -> dict[str, Any]:
+        """What the results depend on."""
+
+    def announce(self, paths: Sequence[Path]) -> str:
+        """How much work photos are, from their files' headers."""
+
+    def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
+        """The facts of a preprocessed photo's work that belong into its summary."""
+
+    def describe(self, data: Mapping[Any, Any]) -> str:
+        """How much work a photo is that has been planned."""
+
+    def infer(
+        self,
+        data: Mapping[Any, Any],
+        network: torch.nn.Module,
+        device: torch.device,
+        on_estimate: Callable[[float], None],
+    ) -> torch.Tensor:
+        """Return the network's output (K, H, W) for a preprocessed photo; `on_estimate` may be told its seconds."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A photo is cut into windows, and those that touch its ``foreground`` are run.
+
+    Attributes:
+        inferer: the bundle's.
+        show_progress: show a bar for each photo instead of an estimate.
+    """
+
+    inferer: ForegroundSlidingWindowInferer
+    show_progress: bool
+
+    def __post_init__(self) -> None:
+        self.inferer.progress = self.show_progress
+
+    def settings(self, device: torch.device) -> dict[str, Any]:
+        """Size and overlap of the windows, and the arithmetic."""
+        return {
+            "roi_size": list(ensure_tuple_rep(self.inferer.roi_size, 2)),
+            "overlap": self.inferer.overlap,
+            "precision": _precision(self.inferer, device),
+            "fast": self.inferer.fast,
+        }
+
+    def announce(self, paths: Sequence[Path]) -> str:
+        """At most so many windows, since crop and foreground make it less."""
+
+        @cache
+        def whole_plan(size: tuple[int, int]) -> WindowPlan:
+            everywhere = torch.ones(1, 1, *size, dtype=torch.bool)
+            return self.inferer.plan(everywhere, everywhere)
+
+        plans = []
+        for path in paths:
+            with suppress(InputError):  # it is reported when its turn comes
+                plans.append(whole_plan(photo_size(path)))
+        windows = counted(sum(plan.windows for plan in plans), "window")
+        sides = max((plan.grid.roi_size for plan in plans), default=ensure_tuple_rep(self.inferer.roi_size, 2))
+        manner = "fast" if self.inferer.fast else f"overlap {self.inferer.overlap:g}"
+        return f"at most {windows} of {'×'.join(map(str, sides))} px, {manner}"
+
+    def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
+        """How many windows run and how many do not."""
+        plan = self.inferer.plan(data["image"][None], data["foreground"][None])
+        return {"windows": plan.windows, "windows_skipped": plan.skipped}
+
+    def describe(self, data: Mapping[Any, Any]) -> str:
+        """The size of the field of view and the windows."""
+        height, width = data["image"].shape[1:]
+        windows = f"{counted(data['windows'], 'window')}, {data['windows_skipped']:,} skipped"
+        return f"field of view {width}×{height} px, {windows}"
+
+    def infer(
+        self,
+        data: Mapping[Any, Any],
+        network: torch.nn.Module,
+        device: torch.device,
+        on_estimate: Callable[[float], None],
+    ) -> torch.Tensor:
+        """Return the stitched map."""
+        self.inferer.on_estimate = None if self.show_progress else on_estimate
+        image, foreground = (data[key][None].to(device) for key in ("image", "foreground"))
+        return self.inferer(image, network, foreground=foreground)[0]
+
+
+@dataclass(frozen=True)
+class WholePhoto:
+    """A photo goes through the network in one pass.
+
+    Attributes:
+        inferer: the bundle's.
+        longest_side: of the photo as the network gets it, in pixels, where the bundle's config tells.
+    """
+
+    inferer: Inferer
+    longest_side: int | None = None
+
+    def settings(self, device: torch.device) -> dict[str, Any]:
+        """The photo's size, if it is known, and the arithmetic."""
+        size = {} if self.longest_side is None else {"longest_side": self.longest_side}
+        return {**size, "precision": _precision(self.inferer, device)}
+
+    def announce(self, paths: Sequence[Path]) -> str:
+        """One pass each."""
+        return "one pass each" + ("" if self.longest_side is None else f", the longer side {self.longest_side} px")
+
+    def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
+    def describe(self, data: Mapping[Any, Any]) -> str:
+        """The size of the photo as the network gets it."""
+        height, width = data["image"].shape[1:]
+        return f"{width}×{height} px, one pass"
+
+    def infer(
+        self,
+        data: Mapping[Any, Any],
+        network: torch.nn.Module,
+        device: torch.device,
+        on_estimate: Callable[[float], None],
+    ) -> torch.Tensor:
+        """Return the network's output; one pass has no estimate."""
+        with torch.no_grad():
+            return self.inferer(data["image"][None].to(device), network)[0]
+
+
+def photo_inferer(parser: ConfigParser, overrides: Iterable[str], show_progress: bool) -> PhotoInferer:
+    """What a bundle's ``inferer`` is.
+
+    Args:
+        parser: of the bundle's inference config.
+        overrides: ids that the user gave values for.
+        show_progress: show a bar for what takes long.
+
+    Raises:
+        InputError: an override is about windows, of which the bundle cuts none.
+    """
+    inferer = parser.get_parsed_content("inferer")
+    if isinstance(inferer, ForegroundSlidingWindowInferer):
+        return Windows(inferer, show_progress)
+    for id_, option in _OF_WINDOWS.items():
+        if id_ in overrides:
+            raise InputError(
+                f"{option} is for bundles that cut photos into windows, and this one takes each photo whole: leave it"
+                " out."
+            )
+    return WholePhoto(inferer, parser.get_parsed_content("longest_side") if "longest_side" in parser else None)
+
+
+def _precision(inferer: Inferer, device: torch.device) -> str:
+    """The dtype's name; MONAI's own inferers leave the network in float32."""
+    return str(resolve_precision(getattr(inferer, "precision", "float32"), device)).removeprefix("torch.")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tinylesions.datasets.lesions import CLASSES, LESIONS
+from tinylesions.transforms.predicted_lesions import label_map_of_sigmoid, label_map_of_softmax
+
+
+def test_softmax_takes_the_largest():
+    probabilities = torch.rand(6, 30, 40, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
+    probabilities[:, 0, 0] = 1 / 6
+    label_map, lesions = label_map_of_softmax(probabilities)
+    np.testing.assert_array_equal(label_map.numpy(), probabilities.numpy().argmax(axis=0))
+    assert label_map.dtype == torch.uint8
+    assert torch.equal(lesions, torch.stack([probabilities[CLASSES.index(lesion)] for lesion in LESIONS]))
+
+
+@pytest.mark.parametrize(
+    "lesions", [("microaneurysm", "haemorrhage"), ("soft_exudate", "microaneurysm", "haemorrhage"), ("haemorrhage",)]
+)
+def test_sigmoid_against_a_loop(lesions):
+    probabilities = torch.rand(len(lesions), 20, 30, generator=torch.Generator().manual_seed(0))
+    probabilities[:, 0, 0] = 0.5
+    probabilities[:, 0, 1] = 0.4999
+    label_map, kept = label_map_of_sigmoid(probabilities, lesions)
+    assert kept is probabilities
+    assert label_map.dtype == torch.uint8
+    for y in range(20):
+        for x in range(30):
+            values = probabilities[:, y, x].tolist()
+            most = lesions[values.index(max(values))]
+            assert CLASSES[label_map[y, x]] == (most if max(values) >= 0.5 else "other")
+
+
+def test_what_is_no_number_is_no_lesion():
+    label_map, _ = label_map_of_sigmoid(torch.full((2, 1, 1), float("nan")), ("microaneurysm", "haemorrhage"))
+    assert CLASSES[label_map.item()] == "other"
