@@ -101,13 +101,15 @@ class _Branch(nn.Module):
     def __init__(self, widths: Sequence[int], groups: Sequence[int]) -> None:
         super().__init__()
         self.groups = list(groups)
-        self.sides = nn.ModuleList(nn.Conv2d(widths[group - 1], 1, kernel_size=1) for group in groups)
-        self.fusion = nn.Conv2d(len(groups), 1, kernel_size=1)
-        for side in self.sides:
+        sides = [nn.Conv2d(widths[group - 1], 1, kernel_size=1) for group in groups]
+        fusion = nn.Conv2d(len(groups), 1, kernel_size=1)
+        for side in sides:
             nn.init.normal_(side.weight, std=0.01)
-            nn.init.zeros_(side.bias)
-        nn.init.constant_(self.fusion.weight, 1 / len(groups))
-        nn.init.zeros_(self.fusion.bias)
+        nn.init.constant_(fusion.weight, 1 / len(groups))  # as if the sides were averaged
+        for convolution in (*sides, fusion):
+            nn.init.constant_(convolution.bias, 0)  # type: ignore[arg-type]
+        self.sides = nn.ModuleList(sides)
+        self.fusion = fusion
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         outputs: list[torch.Tensor] = []
@@ -118,4 +120,5 @@ class _Branch(nn.Module):
                 scale = float(1 << (group - 1))
                 output = functional.interpolate(output, scale_factor=scale, mode="bilinear", align_corners=False)
             outputs.append(output)
-        return torch.cat([*outputs, self.fusion(torch.cat(outputs, dim=1))], dim=1)
+        outputs.append(self.fusion(torch.cat(outputs, dim=1)))
+        return torch.cat(outputs, dim=1)

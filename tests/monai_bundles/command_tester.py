@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,12 +16,24 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tinylesions.monai_bundles import Bundle
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One trainer of a bundle: its id, what it logs, where it keeps its state and what says how long it trains."""
+
+    trainer: str = "train#trainer"
+    loss: str = "train_loss"
+    checkpoint: str = "checkpoint.pt"
+    epochs: str = "max_epochs"
+
+
 class CommandTester:
     """Subclasses give what makes the bundle small and its training short."""
 
     bundle: Bundle
     dataset: str
     key_metric: str
+    stages: ClassVar[tuple[Stage, ...]] = (Stage(),)
+    """The trainers, in the order in which a training runs them."""
     small: ClassVar[dict[str, Any]]
     """Overrides of every config: a tiny network, on the CPU."""
     short: ClassVar[dict[str, Any]]
@@ -66,33 +79,41 @@ class CommandTester:
 
     @pytest.mark.slow
     def test_a_killed_training_goes_on_as_if_nothing_had_happened(self, data, tmp_path):
-        whole, cut = ({**self.data_overrides(data, tmp_path / name), **self.killed} for name in ("whole", "cut"))
-        self.run_command(whole, tmp_path)
+        self.run_command(self.data_overrides(data, tmp_path / "whole") | self.killed, tmp_path)
+        for stage in self.stages:
+            self.kill_and_go_on(data, tmp_path / stage.loss, stage, tmp_path / "whole" / "models")
 
-        checkpoint = tmp_path / "cut" / "models" / "checkpoint.pt"
-        process = subprocess.Popen(
-            self.command(cut), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def kill_and_go_on(self, data: Path, folder: Path, stage: Stage, whole: Path) -> None:
+        """Kill a training within a stage, go on, and compare what it leaves with the models of a whole one."""
+        folder.mkdir()
+        cut, models = self.data_overrides(data, folder) | self.killed, folder / "models"
+        process = subprocess.Popen(self.command(cut), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            while not checkpoint.is_file() and process.poll() is None:
+            while not (models / stage.checkpoint).is_file() and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(0.2)  # into the next epoch
         finally:
             process.kill()
             process.wait()
-        whole_models, cut_models = (tmp_path / name / "models" for name in ("whole", "cut"))
-        done, total = iterations(cut_models), iterations(whole_models)
-        assert 0 < done < total
+        done = [iterations(models / each.checkpoint) for each in self.stages]
+        total = [iterations(whole / each.checkpoint) for each in self.stages]
+        place = self.stages.index(stage)
+        assert 0 < done[place] < total[place]
+        assert done[:place] == total[:place]
+        assert not any(done[place + 1 :])
 
-        self.run_command({**cut, "output_dir": (tmp_path / "rest").as_posix()}, tmp_path)
-        steps = [event.step for event in EventAccumulator(str(tmp_path / "rest")).Reload().Scalars("train_loss")]
-        assert steps == list(range(done + 1, total + 1)), "it went on, and did not start anew"
-        for name in ("checkpoint.pt", "model.pt"):
-            expected, found = (torch.load(folder / name, weights_only=True) for folder in (whole_models, cut_models))
+        self.run_command({**cut, "output_dir": (folder / "rest").as_posix()}, folder)
+        log = EventAccumulator(str(folder / "rest")).Reload()
+        for each, before, after in zip(self.stages, done, total, strict=True):
+            steps = [event.step for event in log.Scalars(each.loss)] if each.loss in log.Tags()["scalars"] else []
+            assert steps == list(range(before + 1, after + 1)), "it went on, and did not start anew"
+        assert {path.name for path in models.iterdir()} == {path.name for path in whole.iterdir()}
+        for path in whole.iterdir():
+            expected, found = (torch.load(file, weights_only=True) for file in (path, models / path.name))
             if "settings" in found:
                 assert found.pop("settings") == expected.pop("settings")
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def iterations(models: Path) -> int:
-    return torch.load(models / "checkpoint.pt", weights_only=True)["trainer"]["iteration"]
+def iterations(checkpoint: Path) -> int:
+    return torch.load(checkpoint, weights_only=True)["trainer"]["iteration"] if checkpoint.is_file() else 0

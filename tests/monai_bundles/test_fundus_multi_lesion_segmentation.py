@@ -11,13 +11,10 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 from torch import nn
 
-from tinylesions.datasets import LESION_CODES, LESIONS
-from tinylesions.transforms import field_of_view_mask
+from tinylesions.datasets import LESIONS
 
+from .pixels import TEST_PHOTOS, average_precision_bounds, pool, read_maps, read_truth
 from .tester import BundleTester
-
-TEST_PHOTOS = "A. Segmentation/1. Original Images/b. Testing Set"
-TEST_MASKS = "A. Segmentation/2. All Segmentation Groundtruths/b. Testing Set"
 
 
 class Bands(nn.Module):
@@ -39,27 +36,13 @@ class Colours(nn.Module):
         return torch.cat([rest, lesions, rest, rest], dim=1).clamp_min(1e-9).log()
 
 
-def read_maps(folder: Path) -> np.ndarray:
-    """(4, H, W) probabilities of a predicted photo."""
-    return np.stack([np.asarray(Image.open(folder / f"{lesion}.png")) for lesion in LESIONS]) / 65535
-
-
 def read_pixels(data: Path, prediction: Path, lesion: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(truth, probability, inside of the field of view) of each test photo, (H, W) each, past the bundle's readers."""
+    """(truth, probability, inside of the field of view) of each test photo, (H, W) each."""
     photos = []
     for path in sorted((data / TEST_PHOTOS).iterdir()):
-        inside = field_of_view_mask(np.asarray(Image.open(path)).transpose(2, 0, 1))
-        masks = list((data / TEST_MASKS).glob(f"*/{path.stem}_{LESION_CODES[lesion]}.tif"))
-        truth = np.asarray(Image.open(masks[0])) > 0 if masks else np.zeros(inside.shape, bool)
+        truth, inside = read_truth(path, lesion)
         photos.append((truth, read_maps(prediction / path.stem)[LESIONS.index(lesion)], inside))
     return photos
-
-
-def pool(photos: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and score of all pixels: a lesion outside of the field of view is missed, the rest there does not count."""
-    parts = [(t[inside | t], np.where(inside, p, -1)[inside | t]) for t, p, inside in photos]
-    truth, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return truth, scores
 
 
 def expected_scores(data: Path, prediction: Path) -> pd.DataFrame:
@@ -72,23 +55,6 @@ def expected_scores(data: Path, prediction: Path) -> pd.DataFrame:
         table.loc["Dice at 0.5", lesion] = np.mean([f1_score(*pair) for pair in found])
         table.loc["IoU at 0.5", lesion] = np.mean([jaccard_score(*pair) for pair in found])
     return table.assign(mean=table.mean(axis=1))
-
-
-def average_precision_bounds(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """The least and the most that the average precision is, when near scores may stand in any order.
-
-    Near is what half a step of the file's 16 bits, and the 12 bits of mantissa that the metric keeps, cannot tell.
-    """
-    positives, negatives = np.sort(scores[truth]), np.sort(scores[~truth])
-    near = 1 / 65535 + np.abs(positives) / 2048
-
-    def above(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
-        return len(values) - np.searchsorted(values, limits)
-
-    surely, perhaps = above(positives, positives + near) + 1, above(positives, positives - near)
-    least = surely / (surely + above(negatives, positives - near))
-    most = perhaps / (perhaps + above(negatives, positives + near))
-    return least.mean(), most.mean()
 
 
 class TestFundusMultiLesionSegmentation(BundleTester):
@@ -120,6 +86,11 @@ class TestFundusMultiLesionSegmentation(BundleTester):
         torch.save({}, folder / "no_weights.pt")
         places = {"dataset_dir": str(photos), "output_dir": str(folder), "ckpt_path": str(folder / "no_weights.pt")}
         self.run(("inference",), {**self.small, **places, "network_def": network})
+
+    def test_the_best_validation_is_kept(self, road):
+        checkpoint = torch.load(road.models / "checkpoint.pt", weights_only=True)
+        validations = pd.read_csv(road.output / "metrics.csv")[self.key_metric]
+        assert checkpoint["best_model"]["best"] == pytest.approx(validations.max(), abs=1e-6)
 
     def test_lesions_share_the_probability(self, road):
         for path in (road.data / TEST_PHOTOS).iterdir():

@@ -44,8 +44,11 @@ class BundleTester(ConfigTester, CommandTester):
     photos: str
     """Folder below it with the photos to predict."""
     trained: ClassVar[set[str]] = {"models/model.pt", "models/checkpoint.pt", "output/run.json", "output/metrics.csv"}
+    """Files that a training leaves."""
     scores: ClassVar[set[str]]
     """Tables of the evaluations."""
+    pictures: ClassVar[set[str]] = set()
+    """Folders of pictures that evaluations draw."""
     tables: ClassVar[set[str]]
     """Tables of an inference."""
     predicted: ClassVar[set[str]]
@@ -72,6 +75,16 @@ class BundleTester(ConfigTester, CommandTester):
         workflow = build_workflow(self.bundle, configs, overrides, workflow_type, self.roads[configs])
         run_workflow(workflow)
         return workflow
+
+    def spy_on_epochs(self, workflow: ConfigWorkflow) -> list[tuple[str, int]]:
+        """What each epoch of an initialised training adds to: its trainer and its number."""
+        epochs: list[tuple[str, int]] = []
+        for stage in self.stages:
+            trainer = workflow.parser.get_parsed_content(stage.trainer)
+            trainer.add_event_handler(
+                Events.EPOCH_STARTED, lambda engine, id: epochs.append((id, engine.state.epoch)), stage.trainer
+            )
+        return epochs
 
     @pytest.fixture(scope="class")
     def road(self, request, tmp_path_factory) -> Road:
@@ -100,18 +113,17 @@ class BundleTester(ConfigTester, CommandTester):
             path.relative_to(folder).as_posix() for name in ("models", "output") for path in (folder / name).iterdir()
         }
         events = {name for name in found if "events.out.tfevents" in name}
-        assert found - events == self.trained | {f"output/{name}" for name in self.scores}
+        assert found - events == self.trained | {f"output/{name}" for name in self.scores | self.pictures}
         settings = read_json(road.output / "run.json")["settings"]
-        assert settings["max_epochs"] == self.short["max_epochs"]
-        checkpoint = torch.load(road.models / "checkpoint.pt", weights_only=True)
-        iterations = checkpoint["trainer"]["iteration"]
-        assert iterations == self.short["max_epochs"] * checkpoint["trainer"]["epoch_length"] > 0
-
         log = EventAccumulator(str(road.output)).Reload()
-        assert [event.step for event in log.Scalars("train_loss")] == list(range(1, iterations + 1))
-        validations = [event.value for event in log.Scalars(self.key_metric)]
-        assert len(validations) == self.short["max_epochs"]
-        assert checkpoint["best_model"]["best"] == pytest.approx(max(validations), abs=1e-6)
+        for stage in self.stages:
+            assert settings[stage.epochs] == self.short[stage.epochs]
+            trainer = torch.load(road.models / stage.checkpoint, weights_only=True)["trainer"]
+            iterations = trainer["iteration"]
+            assert iterations == self.short[stage.epochs] * trainer["epoch_length"] > 0
+            assert [event.step for event in log.Scalars(stage.loss)] == list(range(1, iterations + 1))
+        epochs = sum(self.short[stage.epochs] for stage in self.stages)
+        assert [event.step for event in log.Scalars(self.key_metric)] == list(range(1, epochs + 1))
 
     def test_scores_are_shares(self, road):
         for name in self.scores:
@@ -130,19 +142,19 @@ class BundleTester(ConfigTester, CommandTester):
     def test_training_goes_on(self, road, tmp_path):
         shutil.copytree(road.models, tmp_path / "models")
         overrides = self.data_overrides(road.data, tmp_path)
-        done = overrides["max_epochs"]
+        last = self.stages[-1]
+        done = overrides[last.epochs]
         # as if the training had been stopped an epoch before its end
-        state = torch.load(tmp_path / "models" / "checkpoint.pt", weights_only=True)
-        state["settings"]["max_epochs"] = done + 1
-        torch.save(state, tmp_path / "models" / "checkpoint.pt")
-        workflow = build_workflow(self.bundle, ["train"], {**overrides, "max_epochs": done + 1}, "train", "training")
+        state = torch.load(tmp_path / "models" / last.checkpoint, weights_only=True)
+        state["settings"][last.epochs] = done + 1
+        torch.save(state, tmp_path / "models" / last.checkpoint)
+        workflow = build_workflow(self.bundle, ["train"], {**overrides, last.epochs: done + 1}, "train", "training")
         workflow.initialize()
-        epochs = []
-        workflow.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: epochs.append(engine.state.epoch))
+        epochs = self.spy_on_epochs(workflow)
         workflow.run()
-        assert epochs == [done + 1]
+        assert epochs == [(last.trainer, done + 1)]
         before, after = (
-            torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (road.models, tmp_path / "models")
+            torch.load(folder / last.checkpoint, weights_only=True) for folder in (road.models, tmp_path / "models")
         )
         assert after["trainer"]["iteration"] == (done + 1) * before["trainer"]["epoch_length"]
         assert any((before["network"][key] != after["network"][key]).any() for key in before["network"])
