@@ -18,13 +18,23 @@ from rich.console import Console
 from rich.table import Table
 
 import tinylesions
-from benchmarks import average_precision, photo_inference, photo_sizes, precision, training_windows
+from benchmarks import (
+    average_precision,
+    photo_inference,
+    photo_sizes,
+    precision,
+    training_step,
+    training_windows,
+    whole_photo,
+)
 from tinylesions.datasets import InputError
 
 BENCHMARKS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
     "photo_inference": photo_inference.compare,
+    "whole_photo": whole_photo.compare,
     "average_precision": average_precision.compare,
     "training_windows": training_windows.compare,
+    "training_step": training_step.compare,
     "photo_sizes": photo_sizes.compare,
     "precision": precision.compare,
 }

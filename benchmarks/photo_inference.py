@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +21,11 @@ from monai.inferers import SlidingWindowInferer
 from benchmarks.measure import alone
 from benchmarks.photos import fundus_photo, piece_of_same_share
 from tinylesions.inferers import ForegroundSlidingWindowInferer
+from tinylesions.inferers.window_plan import WindowPlan
 from tinylesions.networks import VGG16UNetPlusPlus
 from tinylesions.networks.vgg import VGG16_WIDTHS
 
-__all__ = ["compare"]
+__all__ = ["Task", "compare", "infer", "task"]
 
 ROI_SIZE, OVERLAP = (64, 64), 0.5
 QUICK_WINDOWS = (16, 24)
@@ -62,22 +65,42 @@ def infer(
     return {"seconds": time.perf_counter() - start, "probabilities": probabilities}
 
 
-def compare(quick: bool) -> list[dict[str, Any]]:
-    """Seconds, ratio and peak memory of each contender, and how far its probabilities are from MONAI's."""
-    whole, whole_mask = fundus_photo()
+@dataclass(frozen=True)
+class Task:
+    """A photo (1, 3, H, W) or a piece of it, its mask (1, H, W), and the windows of both the piece and the photo."""
+
+    photo: torch.Tensor
+    mask: torch.Tensor
+    plan: WindowPlan
+    whole_plan: WindowPlan
+
+    def windows(self, monai: bool = False, **_: Any) -> tuple[int, int]:
+        """How many windows a contender runs here, and how many on the whole photo."""
+        here, whole = (plan.run.numel() if monai else plan.windows for plan in (self.plan, self.whole_plan))
+        return here, whole
+
+
+def task(quick: bool, whole: torch.Tensor, whole_mask: torch.Tensor) -> Task:
+    """The whole photo, or the quick size's piece of it."""
     inferer = ForegroundSlidingWindowInferer(ROI_SIZE, overlap=OVERLAP)
     whole_plan = inferer.plan(whole, whole_mask)
     photo, mask = piece_of_same_share(whole, whole_mask, QUICK_WINDOWS, inferer) if quick else (whole, whole_mask)
-    plan = inferer.plan(photo, mask)
+    return Task(photo, mask, inferer.plan(photo, mask), whole_plan)
+
+
+def compare(quick: bool) -> list[dict[str, Any]]:
+    """Seconds, ratio and peak memory of each contender, and how far its probabilities are from MONAI's."""
+    measured_on = task(quick, *fundus_photo())
+    photo, mask = measured_on.photo, measured_on.mask
     rows: list[dict[str, Any]] = []
     reference = None
     for name, options in CONTENDERS.items():
         if quick and options.get("sw_batch_size") == 1:
             continue
-        measured = alone(_infer, photo, mask, options)
+        measured = alone(partial(infer, **options), photo, mask)
         probabilities, seconds = measured.value["probabilities"], measured.value["seconds"]
         reference = probabilities if reference is None else reference
-        windows, whole_windows = ((p.run.numel() if "monai" in options else p.windows) for p in (plan, whole_plan))
+        windows, whole_windows = measured_on.windows(**options)
         rows.append(
             {
                 "contender": name,
@@ -90,7 +113,3 @@ def compare(quick: bool) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _infer(photo: torch.Tensor, mask: torch.Tensor, options: dict[str, Any]) -> dict[str, Any]:
-    return infer(photo, mask, **options)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.training_step --quick
 
-Network, losses, optimisers and inferer are the bundle's own, batch 1, on a drawn photo. Each step is timed in its parts;
-what is reported is the step of median length. "Negatives" is the choice of the hardest negatives, forward and backward,
-which is a part of loss and backward; "share" is its part of the step.
+Network, losses, optimisers and inferer are the bundle's own, batch 1, on a drawn photo. Each step is timed in its
+parts; what is reported is the step of median length. "Negatives" is the choice of the hardest negatives, forward and
+backward, which is a part of loss and backward; "share" is its part of the step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 from unittest import mock
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from monai.bundle import ConfigParser
+from monai.utils import convert_to_tensor
 
 from benchmarks.measure import alone
 from tinylesions.datasets.phantoms import draw_fundus
@@ -74,7 +75,7 @@ def example(size: tuple[int, int], parser: ConfigParser) -> tuple[torch.Tensor, 
     masks = np.stack([phantom.masks.get(lesion, absent) for lesion in parser.get_parsed_content("lesions")])
     photo = torch.from_numpy(phantom.photo).permute(2, 0, 1).float()
     scaled = parser.get_parsed_content("train#scaling")({"image": photo})["image"]
-    return torch.as_tensor(scaled)[None], torch.from_numpy(masks.astype(np.uint8))[None]
+    return convert_to_tensor(scaled, track_meta=False)[None], torch.from_numpy(masks.astype(np.uint8))[None]
 
 
 def steps(
@@ -108,7 +109,8 @@ def steps(
         ticks.append(_now(device))
         if stage == 1 and not seconds:
             raise RuntimeError(f"the loss calls none of {', '.join(CHOICE)} any more: name what it chooses with.")
-        return Step(*np.diff(ticks).tolist(), negatives=sum(seconds))
+        forward, loss_forward, backward, update = np.diff(ticks).tolist()
+        return Step(forward, loss_forward, backward, update, negatives=sum(seconds))
 
     return [one_step() for _ in range(warm_up + measured)][warm_up:]
 
@@ -138,8 +140,9 @@ def _timed_methods(names: Sequence[str], now: Callable[[], float]) -> Iterator[l
 
         return call
 
-    patches = {name: timed(getattr(torch.Tensor, name)) for name in names}
-    with mock.patch.multiple(torch.Tensor, **patches):
+    with ExitStack() as patches:
+        for name in names:
+            patches.enter_context(mock.patch.object(torch.Tensor, name, timed(getattr(torch.Tensor, name))))
         yield seconds
 
 

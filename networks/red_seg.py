@@ -84,9 +84,7 @@ class RedSeg(nn.Module):
         below = (self.divisor - height % self.divisor) % self.divisor
         right = (self.divisor - width % self.divisor) % self.divisor
         features = self.encoder(functional.pad(x, (0, right, 0, below), mode="replicate"))
-        outputs: list[torch.Tensor] = []
-        for branch in self.branches:
-            outputs.append(branch(features)[:, :, :height, :width])
+        outputs = [branch(features)[:, :, :height, :width] for branch in self.branches]
         if not self.training and not self.all_heads:
             return torch.cat([heads[:, -1:] for heads in outputs], dim=1)
         most = max(self.head_counts)

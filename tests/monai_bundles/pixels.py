@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sklearn.metrics import precision_recall_curve
 
 from tinylesions.datasets import LESION_CODES, LESIONS
 from tinylesions.transforms import field_of_view_mask
@@ -50,3 +51,26 @@ def average_precision_bounds(truth: np.ndarray, scores: np.ndarray) -> tuple[flo
     least = surely / (surely + above(negatives, positives - near))
     most = perhaps / (perhaps + above(negatives, positives + near))
     return least.mean(), most.mean()
+
+
+def windows(length: int, shrunk: int) -> list[slice]:
+    """The pixels that each pixel of a shrunk side covers, even in part."""
+    return [slice(i * length // shrunk, -(-(i + 1) * length // shrunk)) for i in range(shrunk)]
+
+
+def shrink(image: np.ndarray, size: tuple[int, int], reduce: Callable[[np.ndarray], float]) -> np.ndarray:
+    """(H, W) → `size`, one pixel after the other."""
+    rows, columns = (windows(*sides) for sides in zip(image.shape, size, strict=True))
+    return np.array([[reduce(image[row, column]) for column in columns] for row in rows])
+
+
+def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float → `size`, bilinear, by Pillow."""
+    return np.asarray(Image.fromarray(image.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def break_even(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Precision and recall where they are nearest, of scikit-learn's curve."""
+    precision, recall, thresholds = precision_recall_curve(truth, scores)
+    points = [(p, r) for p, r, t in zip(precision, recall, thresholds, strict=False) if t >= 0 and r > 0]
+    return min(points, key=lambda point: (round(abs(point[0] - point[1]), 12), -sum(point)))
