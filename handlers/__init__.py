@@ -6,6 +6,7 @@ from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
+from tinylesions.handlers.freed_memory import keep_freed_memory
 from tinylesions.handlers.last_model import LastModel
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.negative_share_schedule import NegativeShareSchedule, negative_share
@@ -33,6 +34,7 @@ __all__ = [
     "file_sha256",
     "git_revision",
     "integrate_outputs",
+    "keep_freed_memory",
     "negative_share",
     "record_run",
     "score_table",
