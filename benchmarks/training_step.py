@@ -25,6 +25,7 @@ from monai.utils import convert_to_tensor
 
 from benchmarks.measure import alone
 from tinylesions.datasets.phantoms import draw_fundus
+from tinylesions.handlers import keep_freed_memory
 from tinylesions.monai_bundles import BUNDLES
 from tinylesions.networks.vgg import VGG16_WIDTHS
 
@@ -86,6 +87,7 @@ def steps(
     Raises:
         RuntimeError: stage 1 chose no negatives by `CHOICE`, so that nothing is known about the choice.
     """
+    keep_freed_memory()  # as the bundle's training does
     torch.manual_seed(0)
     parser = bundle_config(widths=list(widths), precision=precision)
     loss_id, optimiser_id = STAGES[stage]

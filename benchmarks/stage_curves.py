@@ -1,0 +1,87 @@
+"""Draw what a two-stage training wrote: the loss of each iteration, and the scores of each validation.
+
+    python -m benchmarks.stage_curves curves.png "two stages"=output "stage 2 loss only"=other/output
+
+Each run is a title and its output folder, which holds TensorBoard's events and metrics.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+__all__ = ["draw"]
+
+LOSSES = {"train_loss": "stage 1 loss", "stage_2_loss": "stage 2 loss"}
+SMOOTHING = 0.05
+"""Share of a stage's iterations that the running mean of its loss takes in."""
+
+
+def losses(folder: Path) -> dict[str, np.ndarray]:
+    """The running mean of the loss of each stage, by iteration."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    found = {}
+    for tag, title in LOSSES.items():
+        if tag in events.Tags()["scalars"]:
+            values = np.array([event.value for event in events.Scalars(tag)])
+            width = max(1, round(SMOOTHING * len(values)))
+            found[title] = np.convolve(values, np.full(width, 1 / width), mode="valid")
+    return found
+
+
+def draw(path: Path, runs: dict[str, Path], metrics: Sequence[str]) -> None:
+    """Write a picture with a panel for the loss of each stage and one for the scores.
+
+    Args:
+        path: the PNG.
+        runs: title of each run and its output folder.
+        metrics: columns of metrics.csv.
+    """
+    figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    styles = ("-", "--", ":", "-.")
+    for style, (title, folder) in zip(styles, runs.items(), strict=False):
+        for stage, values in losses(folder).items():
+            panel = panels[list(LOSSES.values()).index(stage)]
+            panel.plot(np.arange(1, len(values) + 1), values, style, label=title)
+        table = pd.read_csv(folder / "metrics.csv")
+        for index, name in enumerate(metrics):
+            label = f"{title}: {name.removeprefix('reduced_').replace('_', ' ')}"
+            panels[2].plot(table["epoch"], table[name], style, color=f"C{index}", marker=".", label=label)
+    for panel, title in zip(panels, LOSSES.values(), strict=False):
+        panel.set(title=title, xlabel="iteration")
+    panels[2].set(title="validation, photos of the network's size", xlabel="epoch", ylim=(0, None))
+    for panel in panels:
+        if panel.lines:
+            panel.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the runs that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path, help="the PNG to write")
+    parser.add_argument("runs", nargs="+", metavar="TITLE=FOLDER", help="output folders of trainings")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=["average_precision_microaneurysm", "average_precision_haemorrhage"],
+        help="columns of metrics.csv",
+    )
+    options = parser.parse_args(arguments)
+    runs = dict(run.split("=", 1) for run in options.runs)
+    draw(options.path, {title: Path(folder) for title, folder in runs.items()}, options.metrics)
+
+
+if __name__ == "__main__":
+    main()
