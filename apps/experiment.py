@@ -32,6 +32,7 @@ def run_experiment(
     layout: str | None = None,
     console: Console | None = None,
     seeds: int = 1,
+    pretrained: str | None = None,
 ) -> pd.DataFrame:
     """Train and evaluate the rows of a table, and write measured and published figures side by side.
 
@@ -49,6 +50,7 @@ def run_experiment(
         layout: the data set's layout, where it is not the table's own.
         console: where to print.
         seeds: every row is trained and evaluated with the seeds 0 to ``seeds - 1``.
+        pretrained: ImageNet weights that every row's encoder starts from: ``"imagenet"`` or a path.
 
     Returns:
         See :func:`~tinylesions.apps.experiment_table.side_by_side`; empty where no row publishes anything.
@@ -68,6 +70,8 @@ def run_experiment(
     common = {**experiment.get("overrides", {}), "dataset_dir": dataset_dir.absolute()}
     if layout is not None:
         common["layout"] = layout
+    if pretrained is not None:
+        common["pretrained"] = pretrained if pretrained == "imagenet" else Path(pretrained).absolute()
     read_layout(common["layout"], dataset_dir)  # before anything is written
     _claim(output_dir, {"bundle": bundle.name, "table": table, "presets": list(presets), **_as_text(common)})
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")

@@ -221,6 +221,10 @@ def experiment(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Train every row so many times, and write mean ± deviation.")
     ] = 1,
+    pretrained: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="ImageNet weights to start from: `imagenet` downloads torchvision's, a path names its file."),
+    ] = None,
 ) -> None:
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
 
@@ -242,6 +246,7 @@ def experiment(
         layout=layout.value if layout else None,
         console=console,
         seeds=seeds,
+        pretrained=pretrained,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -27,15 +28,15 @@ SMOOTHING = 0.05
 """Share of a stage's iterations that the running mean of its loss takes in."""
 
 
-def losses(folder: Path) -> dict[str, np.ndarray]:
-    """The running mean of the loss of each stage, by iteration."""
+def losses(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The iterations of each stage, and the running mean of its loss around each."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     found = {}
     for tag, title in LOSSES.items():
         if tag in events.Tags()["scalars"]:
-            values = np.array([event.value for event in events.Scalars(tag)])
-            width = max(1, round(SMOOTHING * len(values)))
-            found[title] = np.convolve(values, np.full(width, 1 / width), mode="valid")
+            steps, values = np.array([(event.step, event.value) for event in events.Scalars(tag)]).T
+            kernel = np.ones(max(1, round(SMOOTHING * len(values))))
+            found[title] = tuple(np.convolve(x, kernel / len(kernel), mode="valid") for x in (steps, values))
     return found
 
 
@@ -48,11 +49,9 @@ def draw(path: Path, runs: dict[str, Path], metrics: Sequence[str]) -> None:
         metrics: columns of metrics.csv.
     """
     figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    styles = ("-", "--", ":", "-.")
-    for style, (title, folder) in zip(styles, runs.items(), strict=False):
-        for stage, values in losses(folder).items():
-            panel = panels[list(LOSSES.values()).index(stage)]
-            panel.plot(np.arange(1, len(values) + 1), values, style, label=title)
+    for style, (title, folder) in zip(cycle(("-", "--", ":", "-.")), runs.items(), strict=False):
+        for stage, (steps, values) in losses(folder).items():
+            panels[list(LOSSES.values()).index(stage)].plot(steps, values, style, label=title)
         table = pd.read_csv(folder / "metrics.csv")
         for index, name in enumerate(metrics):
             label = f"{title}: {name.removeprefix('reduced_').replace('_', ' ')}"

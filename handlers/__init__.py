@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint
+from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint, load_finished_training
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
@@ -35,6 +35,7 @@ __all__ = [
     "git_revision",
     "integrate_outputs",
     "keep_freed_memory",
+    "load_finished_training",
     "negative_share",
     "record_run",
     "score_table",

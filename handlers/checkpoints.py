@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class TrainingCheckpoint:
         resume: whether to go on from the file where it exists; if not, it is overwritten.
         settings: what the training depends on: data set, learning rate, number of epochs. A file with other settings
             is another training, and is refused.
+        supersedes: checkpoint of a later stage, which went on from an earlier training's end: it is removed as soon as
+            this one trains.
     """
 
     def __init__(
@@ -40,12 +42,13 @@ class TrainingCheckpoint:
         objects: Mapping[str, Any],
         resume: bool = True,
         settings: Mapping[str, Any] | None = None,
+        supersedes: str | Path | None = None,
     ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
-        # as JSON holds them, so that those of the file compare equal
-        self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
+        self.settings = _as_json(settings or {})
         self.resume = resume
+        self.supersedes = None if supersedes is None else Path(supersedes)
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer; last of its handlers, so that the state saved is that of the finished epoch."""
@@ -54,6 +57,8 @@ class TrainingCheckpoint:
             self.objects["scaler"] = engine.scaler  # type: ignore[attr-defined]
         if self.resume and self.path.is_file():
             engine.add_event_handler(Events.STARTED, self.load)
+        if self.supersedes is not None:
+            engine.add_event_handler(Events.EPOCH_STARTED, self.remove_superseded)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def load(self, engine: Engine) -> None:
@@ -64,24 +69,9 @@ class TrainingCheckpoint:
                 or belongs to another set-up.
         """
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
-        remedy = "remove the file to start anew"
-        try:
-            checkpoint = torch.load(self.path, map_location=idist.device(), weights_only=True)
-            saved_length = checkpoint["trainer"]["epoch_length"]
-            saved_settings = checkpoint.pop("settings")
-        except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-            raise InputError(f"{self.path} is no checkpoint of a training, or a damaged one: {remedy}.") from error
-        if checkpoint.keys() != self.objects.keys():
-            raise InputError(
-                f"{self.path} holds {', '.join(checkpoint)} and this training has {', '.join(self.objects)}:"
-                f" use the settings it was saved with, or {remedy}."
-            )
-        differing = [name for name in self.settings if self.settings[name] != saved_settings.get(name)]
-        if differing:
-            raise InputError(
-                f"{self.path} is of a training with another {' and '.join(differing)}: use the settings it was saved"
-                f" with, name another folder, or {remedy}."
-            )
+        remedy = _REMEDY
+        checkpoint = _read(self.path, self.settings, tuple(self.objects))
+        saved_length = checkpoint["trainer"]["epoch_length"]
         if saved_length != epoch_length:
             raise InputError(
                 f"{self.path} was saved with {saved_length} iterations an epoch, now there are {epoch_length}:"
@@ -105,11 +95,76 @@ class TrainingCheckpoint:
             return
         engine.logger.info(f"Going on after epoch {engine.state.epoch} of {self.path}")
 
+    def remove_superseded(self, engine: Engine) -> None:
+        """Remove the checkpoint of the later stage."""
+        if self.supersedes is not None and idist.get_rank() == 0:
+            self.supersedes.unlink(missing_ok=True)
+
     def save(self, engine: Engine) -> None:
         """Write the state."""
         if idist.get_rank() == 0:
             state = {name: item.state_dict() for name, item in self.objects.items()}
             save_state({"settings": self.settings, **state}, self.path)
+
+
+def load_finished_training(
+    network: torch.nn.Module, path: str | Path, epochs: int, settings: Mapping[str, Any] | None = None
+) -> torch.nn.Module:
+    """Load the network of a training that is complete, for a stage that goes on from it.
+
+    Args:
+        network: the bare network.
+        path: the training's checkpoint.
+        epochs: how many it has when it is complete.
+        settings: as `TrainingCheckpoint` had them.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: there is no such file, it is damaged, of another set-up, or the training is not complete.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint at {path}: run the stage before this one first.")
+    checkpoint = _read(path, _as_json(settings or {}))
+    done = checkpoint["trainer"]["iteration"] // checkpoint["trainer"]["epoch_length"]
+    if done < epochs:
+        raise InputError(
+            f"{path} holds {done} of {epochs} epochs: let the stage before this one come to its end first."
+        )
+    network.load_state_dict(checkpoint["network"])
+    return network
+
+
+_REMEDY = "remove the file to start anew"
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as JSON holds them, so that those of a file compare equal."""
+    return json.loads(json.dumps(dict(settings), default=str))
+
+
+def _read(path: Path, settings: Mapping[str, Any], names: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a checkpoint holds, if it is of a training with these settings and, where they are given, these objects."""
+    try:
+        checkpoint = torch.load(path, map_location=idist.device(), weights_only=True)
+        _ = checkpoint["network"], checkpoint["trainer"]["epoch_length"]
+        saved_settings = checkpoint.pop("settings")
+    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
+        raise InputError(f"{path} is no checkpoint of a training, or a damaged one: {_REMEDY}.") from error
+    if names is not None and checkpoint.keys() != set(names):
+        raise InputError(
+            f"{path} holds {', '.join(checkpoint)} and this training has {', '.join(names)}:"
+            f" use the settings it was saved with, or {_REMEDY}."
+        )
+    differing = [name for name in settings if settings[name] != saved_settings.get(name)]
+    if differing:
+        raise InputError(
+            f"{path} is of a training with another {' and '.join(differing)}: use the settings it was saved"
+            f" with, name another folder, or {_REMEDY}."
+        )
+    return checkpoint
 
 
 class BestModel:

@@ -41,5 +41,6 @@ class LastModel:
         The file may be there and still be of an earlier epoch, from a training killed between checkpoint and file.
         """
         # ignite fires COMPLETED after terminate() too, which may come within an epoch
-        if engine.state.epoch == engine.state.max_epochs:
+        state = engine.state
+        if state.max_epochs is not None and state.iteration == state.max_epochs * (state.epoch_length or 0):
             self(engine)

@@ -20,15 +20,17 @@ class MetricsLog:
     """Add a row to a CSV after each validation: the epoch and every metric that is a number.
 
     MONAI's ``MetricsSaver`` keeps the last validation only. The rows are state, so that a training that goes on from
-    its checkpoint goes on with the rows it had then. A training that starts with a later epoch than the first, as the
-    second stage of two does, keeps the file's rows of the epochs before.
+    its checkpoint goes on with the rows it had then.
 
     Args:
         path: the CSV.
+        earlier_epochs: epochs of the stages before, which the numbers of this stage's epochs go on from. A later stage
+            that starts on its own keeps their rows of the file.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, earlier_epochs: int = 0) -> None:
         self.path = Path(path)
+        self.earlier_epochs = earlier_epochs
         self.rows: list[dict[str, float]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -38,9 +40,9 @@ class MetricsLog:
     def __call__(self, engine: Engine) -> None:
         """Write the row."""
         numbers = {name: float(value) for name, value in engine.state.metrics.items() if is_scalar(value)}
-        if not self.rows and self.path.is_file():
+        if not self.rows and engine.state.epoch > self.earlier_epochs > 0 and self.path.is_file():
             earlier = pd.read_csv(self.path)
-            self.rows = earlier[earlier["epoch"] < engine.state.epoch].to_dict("records")
+            self.rows = earlier[earlier["epoch"] <= self.earlier_epochs].to_dict("records")
         self.rows.append({"epoch": engine.state.epoch, **numbers})
         if idist.get_rank() == 0:
             with atomic_path(self.path) as temporary:

@@ -22,15 +22,21 @@ class PixelMetricHandler(IgniteMetricHandler):
         class_names: the lesions, in the channel order of prediction and truth.
         output_transform: gives (probabilities, truth masks) or (probabilities, truth masks, field of view) of an
             iteration, e.g. ``from_engine(["pred", "label", "mask"])``.
+        prefix: stands before the name of each value but the metric's own, so that an engine can score two photo sizes.
     """
 
     def __init__(
-        self, metric_fn: CumulativeIterationMetric, class_names: Sequence[str], output_transform: Callable
+        self,
+        metric_fn: CumulativeIterationMetric,
+        class_names: Sequence[str],
+        output_transform: Callable,
+        prefix: str = "",
     ) -> None:
         super().__init__(metric_fn=metric_fn, output_transform=output_transform, save_details=False)
         # the masks are a third part of the output, which ignite would refuse to take apart by photo
         self._skip_unrolling = True
         self.class_names = tuple(class_names)
+        self.prefix = prefix
 
     @reinit__is_reduced
     def update(self, output: Sequence[Any]) -> None:

@@ -22,14 +22,13 @@ class PixelProtocols(PixelMetricHandler):
     Args:
         class_names: the lesions, in the channel order of prediction and truth.
         output_transform: see :class:`PixelMetricHandler`.
-        prefix: stands before each of these names but the metric's own, so that an engine can score two photo sizes.
+        prefix: see :class:`PixelMetricHandler`.
     """
 
     def __init__(
         self, class_names: Sequence[str], output_transform: Callable = lambda output: output, prefix: str = ""
     ) -> None:
-        super().__init__(PixelProtocolsMetric(), class_names, output_transform)
-        self.prefix = prefix
+        super().__init__(PixelProtocolsMetric(), class_names, output_transform, prefix)
 
     def completed(self, engine: Engine, name: str) -> None:
         """Put the values into the engine's metrics."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor
 from PIL import Image, ImageDraw, ImageFont
 
+from tinylesions.datasets.photos import read_photo
 from tinylesions.transforms.atomic import atomic_path
 from tinylesions.transforms.names import checked_lesions, output_name
 
@@ -41,7 +43,7 @@ class SaveSideOutputsd(MapTransform):
         lesions: names of the K lesions.
         branches: for each lesion the groups that its branch fuses, as the network got them.
         id_key: key of the photo's name, which names its picture.
-        photo_key: key of the network's input (3, H, W), whose smallest value is drawn black and largest white.
+        photo_key: key of the network's input (3, H, W), a ``MetaTensor`` that knows its file, which is drawn.
         label_key: key of the truth (K, H, W), above 0 is lesion; may be absent.
         allow_missing_keys: do not raise where the prediction is missing.
 
@@ -77,7 +79,7 @@ class SaveSideOutputsd(MapTransform):
         for key in self.key_iterator(items):
             path = self.output_dir / f"{output_name(items[self.id_key])}.png"
             probabilities = _numpy(items[key])
-            photo = _numpy(items[self.photo_key])
+            photo = _reduced_photo(items[self.photo_key])
             truth = _numpy(items[self.label_key]) if self.label_key in items else None
             self._check(probabilities, photo, truth)
             picture = _draw(self._rows(probabilities, photo, truth))
@@ -86,9 +88,9 @@ class SaveSideOutputsd(MapTransform):
         return items
 
     def _check(self, probabilities: np.ndarray, photo: np.ndarray, truth: np.ndarray | None) -> None:
-        heads, size = max(map(len, self.branches)) + 1, photo.shape[1:]
-        wanted = {"prediction": (heads * len(self.lesions), *size), "photo": (3, *size)}
-        found = {"prediction": probabilities.shape, "photo": photo.shape}
+        heads, size = max(map(len, self.branches)) + 1, photo.shape[:2]
+        wanted = {"prediction": (heads * len(self.lesions), *size)}
+        found = {"prediction": probabilities.shape}
         if truth is not None:
             wanted["truth"], found["truth"] = (len(self.lesions), *size), truth.shape
         if found != wanted:
@@ -98,12 +100,10 @@ class SaveSideOutputsd(MapTransform):
         self, probabilities: np.ndarray, photo: np.ndarray, truth: np.ndarray | None
     ) -> list[list[tuple[str, np.ndarray | None]]]:
         """Titles and panels, (H, W, 3) or (H, W) uint8, of each lesion; None is a group that its branch lacks."""
-        low, high = photo.min(), photo.max()
-        colours = np.rint((photo - low) * (255 / max(high - low, 1e-12))).astype(np.uint8).transpose(1, 2, 0)
-        heads = probabilities.reshape(-1, len(self.lesions), *photo.shape[1:])
+        heads = probabilities.reshape(-1, len(self.lesions), *photo.shape[:2])
         rows = []
         for index, (lesion, groups) in enumerate(zip(self.lesions, self.branches, strict=True)):
-            panels: dict[str, np.ndarray | None] = {"photo": colours}
+            panels: dict[str, np.ndarray | None] = {"photo": photo}
             if truth is not None:
                 panels["truth"] = (truth[index] > 0).astype(np.uint8) * 255
             panels |= {f"conv{group}": None for group in sorted(set().union(*self.branches))}
@@ -112,6 +112,12 @@ class SaveSideOutputsd(MapTransform):
                 panels[name] = np.rint(255 * np.sqrt(head.clip(0, 1))).astype(np.uint8)
             rows.append([(f"{lesion.replace('_', ' ')} · {name}", panel) for name, panel in panels.items()])
         return rows
+
+
+def _reduced_photo(image: MetaTensor) -> np.ndarray:
+    """(H, W, 3) uint8: the file of a preprocessed photo at its size, in its own colours."""
+    height, width = image.shape[1:]
+    return np.asarray(Image.fromarray(read_photo(image.meta["filename_or_obj"])).resize((width, height), Image.BOX))
 
 
 def _numpy(image: Any) -> np.ndarray:

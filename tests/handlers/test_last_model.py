@@ -91,15 +91,16 @@ def test_complete_training_writes_what_it_restored(tmp_path, left, checkpoint_fi
     assert_same_weights(path, first.network.state_dict())
 
 
-def test_training_ended_within_an_epoch_writes_nothing_unfinished(tmp_path):
+@pytest.mark.parametrize(("iteration", "epoch"), [(5, 2), (8, 3)])
+def test_training_ended_within_an_epoch_writes_nothing_unfinished(tmp_path, iteration, epoch):
     run, path = training(tmp_path, max_epochs=3)
     finished = {}
     run.trainer.add_event_handler("EPOCH_COMPLETED", lambda _: finished.update(copy_of(run.network)))
     run.trainer.add_event_handler(
-        "ITERATION_COMPLETED", lambda engine: engine.terminate() if engine.state.iteration == 5 else None
+        "ITERATION_COMPLETED", lambda engine: engine.terminate() if engine.state.iteration == iteration else None
     )
     run.run()
-    assert run.trainer.state.epoch == 2
+    assert run.trainer.state.epoch == epoch
     assert_same_weights(path, finished)
 
 

@@ -34,11 +34,11 @@ def test_going_on_from_a_checkpoint_replaces_later_rows(tmp_path):
     assert pd.read_csv(tmp_path / "metrics.csv")["mean"].tolist() == [0.1, 0.2]
 
 
-def test_a_later_stage_keeps_the_rows_of_the_epochs_before(tmp_path):
-    first = MetricsLog(tmp_path / "metrics.csv")
+def test_a_later_stage_keeps_the_rows_of_the_stage_before(tmp_path):
+    first = MetricsLog(tmp_path / "metrics.csv", earlier_epochs=2)  # one log serves both stages of one run
     for epoch in (1, 2, 3):
         validate(first, epoch, mean=epoch / 10)
-    second = MetricsLog(tmp_path / "metrics.csv")
+    second = MetricsLog(tmp_path / "metrics.csv", earlier_epochs=2)
     validate(second, 3, mean=0.7)
     validate(second, 4, mean=0.8)
     assert pd.read_csv(tmp_path / "metrics.csv").to_dict("list") == {
@@ -47,7 +47,11 @@ def test_a_later_stage_keeps_the_rows_of_the_epochs_before(tmp_path):
     }
 
 
-def test_a_training_from_the_first_epoch_starts_the_file_anew(tmp_path):
-    validate(MetricsLog(tmp_path / "metrics.csv"), 4, mean=0.9)
-    validate(MetricsLog(tmp_path / "metrics.csv"), 1, mean=0.1)
-    assert pd.read_csv(tmp_path / "metrics.csv").to_dict("list") == {"epoch": [1], "mean": [0.1]}
+def test_a_new_training_starts_the_file_anew(tmp_path):
+    for earlier_epochs in (0, 9):
+        for epoch in range(1, 6):
+            validate(MetricsLog(tmp_path / "metrics.csv"), epoch, mean=0.9)
+        log = MetricsLog(tmp_path / "metrics.csv", earlier_epochs)
+        for epoch in (5, 9):  # validations at an interval
+            validate(log, epoch, mean=epoch / 10)
+        assert pd.read_csv(tmp_path / "metrics.csv").to_dict("list") == {"epoch": [5, 9], "mean": [0.5, 0.9]}

@@ -49,7 +49,7 @@ PRINTED = {
         AREAS,
         """
         VRT (1st)         | 0.4951 | 0.6804
-        PATech (2nd)      | 0.4740 | 0.6490
+        PAtech (2nd)      | 0.4740 | 0.6490
         iFLYTEK-MIG (3rd) | 0.5017 | 0.5588
         SOONER (4th)      | 0.4003 | 0.5395
         Red-Seg           | 0.4839 | 0.5695
