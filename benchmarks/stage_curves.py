@@ -46,22 +46,26 @@ def draw(path: Path, runs: dict[str, Path], metrics: Sequence[str]) -> None:
     Args:
         path: the PNG.
         runs: title of each run and its output folder.
-        metrics: columns of metrics.csv.
+        metrics: columns of metrics.csv; none leaves the panel of scores out.
     """
-    figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    curves = {title: losses(folder) for title, folder in runs.items()}
+    stages = [stage for stage in LOSSES.values() if any(stage in own for own in curves.values())]
+    titles = [*stages, *(["validation, photos of the network's size"] if metrics else [])]
+    figure, axes = plt.subplots(1, len(titles), figsize=(4.3 * len(titles), 3.6), layout="constrained", squeeze=False)
+    panels = dict(zip(titles, axes[0], strict=True))
     for style, (title, folder) in zip(cycle(("-", "--", ":", "-.")), runs.items(), strict=False):
-        for stage, (steps, values) in losses(folder).items():
-            panels[list(LOSSES.values()).index(stage)].plot(steps, values, style, label=title)
-        table = pd.read_csv(folder / "metrics.csv")
+        for stage, (steps, values) in curves[title].items():
+            panels[stage].plot(steps, values, style, label=title)
+        if metrics:
+            table = pd.read_csv(folder / "metrics.csv")
         for index, name in enumerate(metrics):
             label = f"{title}: {name.removeprefix('reduced_').replace('_', ' ')}"
-            panels[2].plot(table["epoch"], table[name], style, color=f"C{index}", marker=".", label=label)
-    for panel, title in zip(panels, LOSSES.values(), strict=False):
-        panel.set(title=title, xlabel="iteration")
-    panels[2].set(title="validation, photos of the network's size", xlabel="epoch", ylim=(0, None))
-    for panel in panels:
-        if panel.lines:
-            panel.legend(fontsize=7)
+            panels[titles[-1]].plot(table["epoch"], table[name], style, color=f"C{index}", marker=".", label=label)
+    for title, panel in panels.items():
+        panel.set(title=title, xlabel="iteration" if title in stages else "epoch")
+        if title not in stages:
+            panel.set_ylim(bottom=0)
+        panel.legend(fontsize=7)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -73,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="TITLE=FOLDER", help="output folders of trainings")
     parser.add_argument(
         "--metrics",
-        nargs="+",
+        nargs="*",
         default=["average_precision_microaneurysm", "average_precision_haemorrhage"],
-        help="columns of metrics.csv",
+        help="columns of metrics.csv, none for the losses alone",
     )
     options = parser.parse_args(arguments)
     runs = dict(run.split("=", 1) for run in options.runs)

@@ -55,19 +55,21 @@ class TrainingCheckpoint:
         self.objects["trainer"] = engine
         if getattr(engine, "scaler", None) is not None:  # mixed precision on a GPU
             self.objects["scaler"] = engine.scaler  # type: ignore[attr-defined]
-        if self.resume and self.path.is_file():
+        if self.resume:
             engine.add_event_handler(Events.STARTED, self.load)
         if self.supersedes is not None:
             engine.add_event_handler(Events.EPOCH_STARTED, self.remove_superseded)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def load(self, engine: Engine) -> None:
-        """Restore the state; a training that is already complete ends at once.
+        """Restore the state, if there is any; a training that is already complete ends at once.
 
         Raises:
             InputError: the file is damaged or no checkpoint of a training, has more epochs than the training asks for,
                 or belongs to another set-up.
         """
+        if not self.path.is_file():
+            return
         max_epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
         remedy = _REMEDY
         checkpoint = _read(self.path, self.settings, tuple(self.objects))

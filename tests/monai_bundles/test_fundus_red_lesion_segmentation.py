@@ -98,7 +98,6 @@ class TestFundusRedLesionSegmentation(BundleTester):
         "precision": "float32",
     }
     short: ClassVar = {
-        "reduction": "mean",
         "learning_rate": 0.02,
         "negative_share": 0.5,
         "negative_share_period": 10,
@@ -236,6 +235,27 @@ class TestFundusRedLesionSegmentation(BundleTester):
         (tmp_path / "models" / "stage_2_checkpoint.pt").unlink()
         assert self.train(self.training(road.data, tmp_path, stage_2_epochs=1, **self.unscored)) == [(STAGE_2, 1)]
         assert_same_weights(road.models, tmp_path / "models", ["stage_1.pt"])
+
+    @pytest.mark.parametrize("lost", ["no file", "one epoch of two"])
+    def test_the_second_stage_wants_a_complete_first(self, road, tmp_path, lost):
+        (tmp_path / "models").mkdir()
+        if lost != "no file":
+            checkpoint = state(road.models / "stage_1_checkpoint.pt")
+            checkpoint["trainer"]["iteration"] //= 2
+            torch.save(checkpoint, tmp_path / "models" / "stage_1_checkpoint.pt")
+        with pytest.raises(RuntimeError) as raised:
+            self.train(self.training(road.data, tmp_path, "stage2", **self.unscored))
+        sentence = "run the stage before" if lost == "no file" else "stage_1_checkpoint.pt holds 1 of 2 epochs"
+        assert_input_error(raised.value, sentence)
+        assert not (tmp_path / "models" / "model.pt").exists()
+
+    def test_a_first_stage_that_trains_anew_is_followed_by_a_new_second(self, road, tmp_path):
+        shutil.copytree(road.models, tmp_path / "models")
+        (tmp_path / "models" / "stage_1_checkpoint.pt").unlink()
+        epochs = self.train(self.training(road.data, tmp_path, learning_rate=0.5, **self.unscored))
+        assert epochs == [(TRAIN, 1), (TRAIN, 2), (STAGE_2, 1), (STAGE_2, 2)]
+        before, after = (state(folder / "model.pt") for folder in (road.models, tmp_path / "models"))
+        assert any((before[name] != after[name]).any() for name in before)
 
     def test_another_learning_rate_is_another_training(self, road, tmp_path):
         shutil.copytree(road.models, tmp_path / "models")
