@@ -117,7 +117,8 @@ class SaveSideOutputsd(MapTransform):
 def _reduced_photo(image: MetaTensor) -> np.ndarray:
     """(H, W, 3) uint8: the file of a preprocessed photo at its size, in its own colours."""
     height, width = image.shape[1:]
-    return np.asarray(Image.fromarray(read_photo(image.meta["filename_or_obj"])).resize((width, height), Image.Resampling.BOX))
+    photo = Image.fromarray(read_photo(image.meta["filename_or_obj"]))
+    return np.asarray(photo.resize((width, height), Image.Resampling.BOX))
 
 
 def _numpy(image: Any) -> np.ndarray:
