@@ -82,11 +82,6 @@ class TestFundusMultiLesionSegmentation(BundleTester):
         "summary.json",
     }
 
-    def infer(self, photos: Path, folder: Path, network: nn.Module) -> None:
-        torch.save({}, folder / "no_weights.pt")
-        places = {"dataset_dir": str(photos), "output_dir": str(folder), "ckpt_path": str(folder / "no_weights.pt")}
-        self.run(("inference",), {**self.small, **places, "network_def": network})
-
     def test_the_best_validation_is_kept(self, road):
         checkpoint = torch.load(road.models / "checkpoint.pt", weights_only=True)
         validations = pd.read_csv(road.output / "metrics.csv")[self.key_metric]

@@ -127,11 +127,6 @@ class TestFundusRedLesionSegmentation(BundleTester):
         "summary.json",
     }
 
-    def infer(self, photos: Path, folder: Path, network: nn.Module) -> None:
-        torch.save({}, folder / "no_weights.pt")
-        places = {"dataset_dir": str(photos), "output_dir": str(folder), "ckpt_path": str(folder / "no_weights.pt")}
-        self.run(("inference",), {**self.small, **places, "network_def": network})
-
     def training(self, data: Path, folder: Path, run_id: str = "training", **overrides: Any) -> ConfigWorkflow:
         """A training whose models and output lie in `folder`, not started."""
         overrides = {**self.data_overrides(data, folder), **overrides}

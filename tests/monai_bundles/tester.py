@@ -86,6 +86,12 @@ class BundleTester(ConfigTester, CommandTester):
             )
         return epochs
 
+    def infer(self, photos: Path, folder: Path, network: torch.nn.Module) -> None:
+        """Predict with a network that stands for a trained one."""
+        torch.save({}, folder / "no_weights.pt")
+        places = {"dataset_dir": str(photos), "output_dir": str(folder), "ckpt_path": str(folder / "no_weights.pt")}
+        self.run(("inference",), {**self.small, **places, "network_def": network})
+
     @pytest.fixture(scope="class")
     def road(self, request, tmp_path_factory) -> Road:
         data, folder = request.getfixturevalue(self.dataset), tmp_path_factory.mktemp(self.name)
