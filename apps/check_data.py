@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from tinylesions.apps.wording import counted
 from tinylesions.datasets import (
     LAYOUTS,
     LESION_CODES,
-    LESIONS,
     CheckReport,
     CheckRow,
     InputError,
@@ -47,7 +47,8 @@ def check_data(
     items = read_layout(layout, root)
     rows = iter_check(items, LAYOUTS[layout].allow_empty)
     report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))
-    console.print(_table(report, f"{layout} in {root}: {len(items)} photos, lesion pixels"))
+    pixels = ", lesion pixels" if report.lesions else ""
+    console.print(_table(report, f"{layout} in {root}: {len(items)} photos{pixels}"))
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     for problem in report.problems:
@@ -74,14 +75,26 @@ def _table(report: CheckReport, title: str) -> Table:
     table.add_column("photo", footer="all")
     table.add_column("split")
     table.add_column("size", justify="right")
-    for lesion in LESIONS:
-        table.add_column(LESION_CODES[lesion], justify="right", footer=f"{report.totals[lesion]:,}")
+    for lesion, total in report.totals.items():
+        table.add_column(LESION_CODES[lesion], justify="right", footer=f"{total:,}")
+    if report.graded:
+        footer = "\n".join(f"{grade}: {counted(count, 'photo')}" for grade, count in report.graded.items())
+        table.add_column("grade", justify="right", footer=footer)
     table.add_column("files", footer=f"{len(report.problems)} problems" if report.problems else "no problem")
+    lesions = report.lesions
+    graded = bool(report.graded)
     for row in report.rows:
-        pixels = [f"{row.pixels[lesion]:,}" if row.pixels[lesion] else "–" for lesion in LESIONS]
+        pixels = [_pixels(row, lesion) for lesion in lesions]
+        grade = ["?" if row.grade is None else str(row.grade)] if graded else []
         size = f"{row.width}×{row.height}" if row.width else "?"
-        table.add_row(escape(row.id), row.split, size, *pixels, _state(row))
+        table.add_row(escape(row.id), row.split, size, *pixels, *grade, _state(row))
     return table
+
+
+def _pixels(row: CheckRow, lesion: str) -> str:
+    if not row.pixels:
+        return "?"  # nobody knows, while – is an absent lesion
+    return f"{row.pixels[lesion]:,}" if row.pixels[lesion] else "–"
 
 
 def _state(row: CheckRow) -> str:

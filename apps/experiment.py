@@ -15,7 +15,7 @@ from rich.markup import escape
 from tinylesions.apps.experiment_table import columns_of, printed_table, scores_path, side_by_side, write_table
 from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import InputError, read_layout
+from tinylesions.datasets import InputError, read_layout, select
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import atomic_path
 
@@ -33,6 +33,8 @@ def run_experiment(
     console: Console | None = None,
     seeds: int = 1,
     pretrained: str | None = None,
+    evaluation_dir: Path | None = None,
+    evaluation_layout: str | None = None,
 ) -> pd.DataFrame:
     """Train and evaluate the rows of a table, and write measured and published figures side by side.
 
@@ -43,7 +45,7 @@ def run_experiment(
     Args:
         bundle: the bundle.
         table: name of the file in its ``experiments``.
-        dataset_dir: the data set.
+        dataset_dir: the data set, a folder or the file of a JSON datalist.
         output_dir: folder of the rows and of ``<table>.csv`` and ``<table>.md``.
         presets: configs that override train.json.
         rows: names of rows; all by default.
@@ -51,12 +53,14 @@ def run_experiment(
         console: where to print.
         seeds: every row is trained and evaluated with the seeds 0 to ``seeds - 1``.
         pretrained: ImageNet weights that every row's encoder starts from: ``"imagenet"`` or a path.
+        evaluation_dir: the data set whose test photos are scored, for a table that names an ``evaluation_dataset``.
+        evaluation_layout: its layout, where it is not the table's own.
 
     Returns:
         See :func:`~tinylesions.apps.experiment_table.side_by_side`; empty where no row publishes anything.
 
     Raises:
-        InputError: no such table or row, or no such data set.
+        InputError: no such table or row, no such data set, or an evaluation's data set that the table has no use for.
         ValueError: `seeds` is below 1.
     """
     if seeds < 1:
@@ -72,12 +76,24 @@ def run_experiment(
         common["layout"] = layout
     if pretrained is not None:
         common["pretrained"] = pretrained if pretrained == "imagenet" else Path(pretrained).absolute()
-    read_layout(common["layout"], dataset_dir)  # before anything is written
-    _claim(output_dir, {"bundle": bundle.name, "table": table, "presets": list(presets), **_as_text(common)})
+    photos = read_layout(common["layout"], dataset_dir)  # before anything is written
+    elsewhere = _elsewhere(table, experiment, evaluation_dir, evaluation_layout)
+    if elsewhere:
+        photos += select(read_layout(elsewhere["layout"], elsewhere["dataset_dir"]), "test")
+    _claim(
+        output_dir,
+        {
+            "bundle": bundle.name,
+            "table": table,
+            "presets": list(presets),
+            **_as_text(common),
+            **_as_text({f"evaluation_{key}": value for key, value in elsewhere.items()}),
+        },
+    )
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")
     console.print(f"{experiment['metric']}, protocol: {experiment['protocol']}", markup=False)
 
-    runs = _Runs(bundle, output_dir, presets, common, seeds, console)
+    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console)
     for seed in range(seeds):  # outermost, so that the table is soon complete
         for name in rows or by_name:
             row = by_name[name]
@@ -89,8 +105,9 @@ def run_experiment(
     folders = {name: [runs.folder(row, seed) for seed in range(seeds)] for name, row in by_name.items()}
     frame = side_by_side(experiment, folders)
     if columns_of(experiment):
-        data = f"{dataset_dir}, preset {', '.join(presets)}" if presets else str(dataset_dir)
-        write_table(frame, experiment, output_dir / table, data, seeds, (dataset_dir / PHANTOM_NOTE).is_file())
+        data = f"{evaluation_dir}, trained on {dataset_dir}" if elsewhere else str(dataset_dir)
+        data += f", preset {', '.join(presets)}" if presets else ""
+        write_table(frame, experiment, output_dir / table, data, seeds, _drawn(photos))
         if seeds > 1:
             console.print(f"mean ± sample standard deviation over {seeds} seeds (published)")
         console.print(printed_table(frame).to_string(), markup=False)
@@ -106,6 +123,8 @@ class _Runs:
     output_dir: Path
     presets: Sequence[str]
     common: Mapping[str, Any]
+    elsewhere: Mapping[str, Any]
+    """The data set to evaluate on, where it is another."""
     seeds: int
     console: Console
 
@@ -139,7 +158,8 @@ class _Runs:
         integrating = ["evaluate_outputs"] if row.get("integrates") else []
         configs = ["train", *self.presets, "evaluate", *integrating, *row.get("configs", [])]
         weights = trained / row.get("weights", "model.pt")
-        overrides = {**self.common, **row["evaluate"], "seed": seed, "ckpt_path": weights, "output_dir": folder}
+        overrides = {**self.common, **self.elsewhere, **row["evaluate"]}
+        overrides |= {"seed": seed, "ckpt_path": weights, "output_dir": folder}
         run_workflow(build_workflow(self.bundle, configs, overrides, "train"), folder / "evaluate_config.json")
         if not row["published"]:
             pictured.touch()
@@ -147,6 +167,29 @@ class _Runs:
     def _say(self, what: str, row: Mapping[str, Any], seed: int) -> None:
         of_seed = f", seed {seed}" if self.seeds > 1 else ""
         self.console.print(f"{what}: {row['name']}{of_seed}", markup=False)
+
+
+def _elsewhere(
+    table: str, experiment: Mapping[str, Any], dataset_dir: Path | None, layout: str | None
+) -> dict[str, Any]:
+    """Overrides of the data set to evaluate on; none where the table scores the test photos of its own."""
+    official = experiment.get("evaluation_dataset")
+    if official is None:
+        if dataset_dir is not None or layout is not None:
+            option = "--evaluation-dir" if dataset_dir is not None else "--evaluation-layout"
+            raise InputError(f"{table} scores the test photos of the data set it trains on: leave {option} out.")
+        return {}
+    if dataset_dir is None:
+        raise InputError(
+            f"{table} scores photos of another data set ({official}): name its folder with --evaluation-dir."
+        )
+    return {"layout": layout or official, "dataset_dir": dataset_dir.absolute()}
+
+
+def _drawn(photos: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any photo lies in a drawn data set; those of a datalist can lie anywhere."""
+    folders = {Path(photo["image"]).absolute().parent for photo in photos}
+    return any((above / PHANTOM_NOTE).is_file() for folder in folders for above in (folder, *folder.parents))
 
 
 def _as_text(values: Mapping[str, Any]) -> dict[str, str]:

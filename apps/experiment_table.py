@@ -41,12 +41,14 @@ def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[P
     Returns:
         A line for each row that publishes anything: ``<column> measured`` and ``<column> published`` of each column.
         With several seeds `measured` is the mean, ``<column> std``, the sample standard deviation, follows it, and
-        ``seeds`` is the number of seeds that have been run. NaN where there is no figure.
+        ``seeds`` is the number of seeds that have been run. ``<column> published std`` follows `published` in a table
+        that prints deviations. NaN where there is no figure.
 
     Raises:
         ValueError: an evaluation has no such score.
     """
     several = any(len(paths) > 1 for paths in folders.values())
+    deviations = any("published_std" in row for row in experiment["rows"])
     lines: dict[str, dict[str, float]] = {}
     for row in experiment["rows"]:
         if not row["published"]:
@@ -60,6 +62,8 @@ def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[P
             if several:
                 line[f"{column} std"] = measured.std()
             line[f"{column} published"] = row["published"].get(column)
+            if deviations:
+                line[f"{column} published std"] = row.get("published_std", {}).get(column)
         lines[row["name"]] = line
     frame = pd.DataFrame.from_dict(lines, orient="index", dtype=float).rename_axis("row")
     return frame.astype({"seeds": int}) if several and len(frame) else frame
@@ -81,7 +85,7 @@ def printed_table(frame: pd.DataFrame) -> pd.DataFrame:
     """The table in a terminal's width: "measured (published)" of each column."""
     cells = {
         column: [
-            f"{_measured(line, column, digits=3)} ({_figure(line[f'{column} published'], digits=3)})"
+            f"{_cell(line, column, 'measured', digits=3)} ({_cell(line, column, 'published', digits=3)})"
             for _, line in frame.iterrows()
         ]
         for column in _columns(frame)
@@ -114,7 +118,7 @@ def write_table(
         + [
             cell
             for column in _columns(frame)
-            for cell in (_measured(line, column, digits), _figure(line[f"{column} published"], digits=4))
+            for cell in (_cell(line, column, "measured", digits), _cell(line, column, "published", digits=4))
         ]
         for name, line in frame.iterrows()
     ]
@@ -140,11 +144,9 @@ def _columns(frame: pd.DataFrame) -> list[str]:
     return [str(name).removesuffix(" measured") for name in frame if str(name).endswith(" measured")]
 
 
-def _measured(line: pd.Series, column: str, digits: int) -> str:
-    value, deviation = line[f"{column} measured"], line.get(f"{column} std")
+def _cell(line: pd.Series, column: str, kind: str, digits: int) -> str:
+    """A figure and its deviation, if it has one."""
+    value = line[f"{column} {kind}"]
+    deviation = line.get(f"{column} {'std' if kind == 'measured' else 'published std'}")
     spread = "" if deviation is None or pd.isna(deviation) else f" ± {deviation:.{digits}f}"
-    return f"{_figure(value, digits)}{spread}"
-
-
-def _figure(value: float, digits: int) -> str:
-    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+    return f"{'–' if pd.isna(value) else f'{value:.{digits}f}'}{spread}"

@@ -36,7 +36,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _DEFAULT_BUNDLE = next(iter(BUNDLES))
 LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
-PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr")}, type=str)  # type: ignore[misc]
+PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr", "eyepacs")}, type=str)  # type: ignore[misc]
 _IDRID = PhantomLayout("idrid")
 Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
 
@@ -83,9 +83,11 @@ def phantom(
         typer.Option(metavar="HEIGHT WIDTH", help="In pixels, at least 192 256."),
     ] = (2848, 4288),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
-    grading: Annotated[bool, typer.Option("--grading", help="Graded photos instead of lesion masks.")] = False,
+    grading: Annotated[
+        bool, typer.Option("--grading", help="Graded photos instead of lesion masks; eyepacs always is.")
+    ] = False,
 ) -> None:
-    """Draw fundus photos with lesions and their masks, for trying things out.
+    """Draw fundus photos with lesions and their masks, or their grades, for trying things out.
 
     They are drawings: good for plumbing and demonstrations, no evidence about eyes. For example
     `tinylesions phantom phantoms --photos 4 2 2 --size 712 1072`.
@@ -93,13 +95,14 @@ def phantom(
     from tinylesions.apps.phantoms import write_phantoms
 
     write_phantoms(out, layout.value, photos, size, seed, grading)
-    advice = "" if grading else f'; check them with: tinylesions check-data {layout.value} "{out}"'
-    console.print(f"{counted(sum(photos), 'phantom')} in {out}{advice}", markup=False)
+    check = f"{layout.value}_grading" if grading and layout.value != "eyepacs" else layout.value
+    advice = f'check them with: tinylesions check-data {check} "{out}"'
+    console.print(f"{counted(sum(photos), 'phantom')} in {out}; {advice}", markup=False)
 
 
 @app.command("check-data")
 def check_data(
-    layout: Annotated[LayoutName, typer.Argument(help="idrid and ddr: the official folders; json: a datalist file.")],
+    layout: Annotated[LayoutName, typer.Argument(help="json: a datalist file; the others: the official folders.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the datalist file.")],
     csv: Annotated[Optional[Path], typer.Option(help="Also write the table as CSV.")] = None,  # noqa: UP045
     save_datalist: Annotated[
@@ -107,7 +110,7 @@ def check_data(
         typer.Option(help="Also write the photos and their split as a JSON datalist, to edit and train on."),
     ] = None,
 ) -> None:
-    """Read every photo and mask of a data set and say what is there and what is wrong with it.
+    """Read every photo, mask and grade of a data set and say what is there and what is wrong with it.
 
     Exit code 2 when a file has to be repaired. For example `tinylesions check-data idrid IDRiD`, where `IDRiD` is the
     folder that holds `A. Segmentation`.
@@ -155,6 +158,14 @@ def predict(
             " GPU, fp16 change probabilities by some hundredths at most."
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also draw where in the photo the evidence for its grade lies (Grad-CAM), which takes longer."
+            " Only for bundles that grade photos.",
+        ),
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default cuda if there is one, else cpu.")
     ] = None,
@@ -168,7 +179,9 @@ def predict(
     - `label_map.png`: the most probable class of each pixel, or where each lesion is looked for by itself, the most
       probable lesion that reaches 0.5,
     - `overlay.jpg`: the lesions drawn into the photo,
-    - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas;
+    - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas, and the photo's grade from
+      bundles that grade,
+    - `grade_evidence.jpg`, with `--explain`: where the evidence for that grade lies;
 
     and for all photos `lesions.csv`, `photos.csv` and `run.json` (versions and settings). A bad photo is left out,
     named at the end and in `errors.csv`, and does not stop the others (exit code 2). The same command goes on where it
@@ -185,6 +198,8 @@ def predict(
         overrides["fast"] = True
     if precision is not None:
         overrides["precision"] = precision.value
+    if explain:
+        overrides["explain"] = True
     result = predict(
         inputs,
         chosen,
@@ -209,7 +224,7 @@ def predict(
 @app.command()
 def experiment(
     table: Annotated[str, typer.Argument(help="A table of the paper, e.g. table_4.")],
-    dataset_dir: Annotated[Path, typer.Option(help="The data set's folder.")],
+    dataset_dir: Annotated[Path, typer.Option(help="The data set's folder, or the file of a JSON datalist.")],
     out: Annotated[Path, typer.Option(help="Folder of weights, scores and the table.")],
     bundle: BundleOption = _DEFAULT_BUNDLE,
     preset: PresetOption = None,
@@ -224,6 +239,14 @@ def experiment(
     pretrained: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="ImageNet weights to start from: `imagenet` downloads torchvision's, a path names its file."),
+    ] = None,
+    evaluation_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The data set whose test photos are scored, for a table that trains on another."),
+    ] = None,
+    evaluation_layout: Annotated[
+        Optional[LayoutName],  # noqa: UP045
+        typer.Option(help="Its layout, where it is not the table's own."),
     ] = None,
 ) -> None:
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
@@ -247,6 +270,8 @@ def experiment(
         console=console,
         seeds=seeds,
         pretrained=pretrained,
+        evaluation_dir=evaluation_dir,
+        evaluation_layout=evaluation_layout.value if evaluation_layout else None,
     )
 
 

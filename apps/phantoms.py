@@ -10,6 +10,7 @@ from tinylesions.datasets import InputError
 from tinylesions.datasets.phantoms import (
     write_ddr_grading,
     write_ddr_segmentation,
+    write_eyepacs,
     write_idrid_grading,
     write_idrid_segmentation,
 )
@@ -28,11 +29,11 @@ def write_phantoms(
 
     Args:
         root: its folder.
-        layout: ``"idrid"`` or ``"ddr"``.
-        photos: how many for training, validation and test. IDRiD's layout has one folder for the first two.
+        layout: ``"idrid"``, ``"ddr"`` or ``"eyepacs"``.
+        photos: how many for training, validation and test. IDRiD and EyePACS have one folder for the first two.
         size: (H, W) in pixels.
         seed: the same seed gives the same photos.
-        grading: photos with a grade instead of photos with lesion masks.
+        grading: photos with a grade instead of photos with lesion masks; EyePACS has no others.
 
     Raises:
         InputError: the folder holds something already or cannot be written, or a number is out of range.
@@ -53,6 +54,8 @@ def write_phantoms(
             if layout == "idrid":
                 write = write_idrid_grading if grading else write_idrid_segmentation
                 write(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
+            elif layout == "eyepacs":
+                write_eyepacs(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
             else:
                 write_ddr = write_ddr_grading if grading else write_ddr_segmentation
                 write_ddr(folder, training, validation, test, size=size, seed=seed, progress=bar.update)

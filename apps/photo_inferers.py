@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -44,8 +44,11 @@ class PhotoInferer(Protocol):
         network: torch.nn.Module,
         device: torch.device,
         on_estimate: Callable[[float], None],
-    ) -> torch.Tensor:
-        """Return the network's output (K, H, W) for a preprocessed photo; `on_estimate` may be told its seconds."""
+    ) -> torch.Tensor | dict[Any, torch.Tensor]:
+        """Return the network's output for a preprocessed photo; `on_estimate` may be told its seconds.
+
+        It is a tensor (K, H, W), or a dict of tensors, each without the dimension of a batch.
+        """
 
 
 @dataclass(frozen=True)
@@ -120,19 +123,24 @@ class WholePhoto:
     Attributes:
         inferer: the bundle's.
         longest_side: of the photo as the network gets it, in pixels, where the bundle's config tells.
+        spatial_size: (height, width) that it is stretched to, in pixels, where the config tells that.
     """
 
     inferer: Inferer
     longest_side: int | None = None
+    spatial_size: Sequence[int] | None = None
 
     def settings(self, device: torch.device) -> dict[str, Any]:
         """The photo's size, if it is known, and the arithmetic."""
-        size = {} if self.longest_side is None else {"longest_side": self.longest_side}
-        return {**size, "precision": _precision(self.inferer, device)}
+        sizes = {"longest_side": self.longest_side, "spatial_size": self.spatial_size}
+        known = {name: size for name, size in sizes.items() if size is not None}
+        return {**known, "precision": _precision(self.inferer, device)}
 
     def announce(self, paths: Sequence[Path]) -> str:
-        """One pass each."""
-        return "one pass each" + ("" if self.longest_side is None else f", the longer side {self.longest_side} px")
+        """One pass each, and the size if it is known."""
+        longer = "" if self.longest_side is None else f", the longer side {self.longest_side} px"
+        stretched = "" if self.spatial_size is None else ", stretched to {1}×{0} px".format(*self.spatial_size)
+        return f"one pass each{longer}{stretched}"
 
     def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
         """Nothing."""
@@ -149,13 +157,14 @@ class WholePhoto:
         network: torch.nn.Module,
         device: torch.device,
         on_estimate: Callable[[float], None],
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | dict[Any, torch.Tensor]:
         """Return the network's output; one pass has no estimate."""
         with torch.no_grad():
-            return self.inferer(data["image"][None].to(device), network)[0]
+            output = self.inferer(data["image"][None].to(device), network)
+        return {key: tensor[0] for key, tensor in output.items()} if isinstance(output, dict) else output[0]
 
 
-def photo_inferer(parser: ConfigParser, overrides: Iterable[str], show_progress: bool) -> PhotoInferer:
+def photo_inferer(parser: ConfigParser, overrides: Collection[str], show_progress: bool) -> PhotoInferer:
     """What a bundle's ``inferer`` is.
 
     Args:
@@ -164,9 +173,15 @@ def photo_inferer(parser: ConfigParser, overrides: Iterable[str], show_progress:
         show_progress: show a bar for what takes long.
 
     Raises:
-        InputError: an override is about windows, of which the bundle cuts none.
+        InputError: an override is about windows, of which the bundle cuts none, or asks for an explanation, and the
+            bundle's inferer has none to give.
     """
     inferer = parser.get_parsed_content("inferer")
+    if "explain" in overrides and getattr(inferer, "explainer", None) is None:
+        raise InputError(
+            "--explain is for bundles that grade photos and show where the evidence lies, and this one does not: leave"
+            " it out."
+        )
     if isinstance(inferer, ForegroundSlidingWindowInferer):
         return Windows(inferer, show_progress)
     for id_, option in _OF_WINDOWS.items():
@@ -175,7 +190,8 @@ def photo_inferer(parser: ConfigParser, overrides: Iterable[str], show_progress:
                 f"{option} is for bundles that cut photos into windows, and this one takes each photo whole: leave it"
                 " out."
             )
-    return WholePhoto(inferer, parser.get_parsed_content("longest_side") if "longest_side" in parser else None)
+    sizes = {name: parser.get_parsed_content(name) for name in ("longest_side", "spatial_size") if name in parser}
+    return WholePhoto(inferer, **sizes)
 
 
 def _precision(inferer: Inferer, device: torch.device) -> str:

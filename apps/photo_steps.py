@@ -98,18 +98,23 @@ class PhotoSteps:
         start = time.perf_counter()
         output = self.inferer.infer(data, self.network, self.device, partial(self._say_if_long, photo))
         # to the CPU at once: a GPU's memory is the network's, however many results wait to be written
-        data["pred"] = output.cpu()
+        if isinstance(output, dict):
+            data["pred"] = {key: tensor.cpu() for key, tensor in output.items()}
+        else:
+            data["pred"] = output.cpu()
         data["seconds"] = round(data["seconds"] + time.perf_counter() - start, 3)
         return loaded
 
     def write(self, photo: Photo, predicted: LoadedPhoto) -> None:
-        """Write the photo's folder, whole or not at all.
+        """Write the photo's folder, whole or not at all, and say the photo's grade where it has got one.
 
         Raises:
             InputError: the folder cannot be written.
         """
-        predicted.postprocessing(predicted.data)
+        facts = predicted.postprocessing(predicted.data).get("facts", {})
         mark_finished(self.output_dir / photo.id, photo.path, self.settings_key)
+        if "grade_name" in facts:
+            self.say(photo, f"{photo.path.name}: grade {facts['grade']}, {facts['grade_name']}")
 
     def _say_if_long(self, photo: Photo, seconds: float) -> None:
         if seconds > LONG_SECONDS:

@@ -1,10 +1,10 @@
-"""What one optimisation step of Red-Seg costs at 1072×712 and the paper's width, and which part of it is what.
+"""What one optimisation step costs at the paper's size and width, and which part of it is what.
 
-    python -m benchmarks.training_step --quick
+    python -m benchmarks.training_step --quick --bundle fundus_red_lesion_segmentation
 
-Network, losses, optimisers and inferer are the bundle's own, batch 1, on a drawn photo. Each step is timed in its
-parts; what is reported is the step of median length. "Negatives" is the choice of the hardest negatives, forward and
-backward, which is a part of loss and backward; "share" is its part of the step.
+Network, losses, optimisers and inferer are the bundle's own, on drawn photos. Each step is timed in its parts; what is
+reported is the step of median length. "Negatives" is Red-Seg's choice of the hardest negatives, forward and backward,
+which is a part of loss and backward; "share" is its part of the step.
 """
 
 from __future__ import annotations
@@ -24,26 +24,38 @@ from monai.bundle import ConfigParser
 from monai.utils import convert_to_tensor
 
 from benchmarks.measure import alone
-from tinylesions.datasets.phantoms import draw_fundus
+from tinylesions.datasets import LESIONS
+from tinylesions.datasets.phantoms import FundusPhantom, draw_fundus
 from tinylesions.handlers import keep_freed_memory
 from tinylesions.monai_bundles import BUNDLES
 from tinylesions.networks.vgg import VGG16_WIDTHS
+from tinylesions.transforms import lesion_masks_to_label_map
 
 __all__ = ["compare"]
 
-SIZE = (712, 1072)
+Target = torch.Tensor | dict[str, torch.Tensor]
+
 STEPS, QUICK_STEPS = (2, 10), (1, 3)
 """How many warm up, and how many are measured."""
 
-CONTENDERS: dict[str, dict[str, Any]] = {
-    "stage 1, float32": {"stage": 1, "precision": "float32"},
-    "stage 1, bf16": {"stage": 1, "precision": "bf16"},
-    "stage 2, float32": {"stage": 2, "precision": "float32"},
-    "stage 2, bf16": {"stage": 2, "precision": "bf16"},
-}
-STAGES = {1: ("train#loss", "optimizer"), 2: ("stage_2#loss", "stage_2_optimizer")}
-CHOICE = ("masked_fill", "topk")
-"""The tensor methods by which the loss of stage 1 chooses its negatives."""
+RED_SEG = "fundus_red_lesion_segmentation"
+GRADING = "fundus_dr_grading_segmentation"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A step to be timed: parts of a bundle's train.json by their ids.
+
+    `choice` has the tensor methods by which the loss chooses its negatives, if it does.
+    """
+
+    bundle: str
+    precision: str
+    size: tuple[int, int]
+    batch_size: int = 1
+    loss: str = "train#loss"
+    optimiser: str = "optimizer"
+    choice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,60 +73,105 @@ class Step:
         return self.forward + self.loss + self.backward + self.optimiser
 
 
-def bundle_config(**overrides: Any) -> ConfigParser:
-    """Red-Seg's train.json, of which only what is asked for gets built."""
-    bundle = BUNDLES["fundus_red_lesion_segmentation"]
-    parser = ConfigParser(ConfigParser.load_config_file(bundle.config_files("train")[0]))
+RED_SEG_SIZE, GRADING_SIZE = (712, 1072), (512, 512)
+STAGE_1: dict[str, Any] = {"choice": ("masked_fill", "topk")}
+STAGE_2: dict[str, Any] = {"loss": "stage_2#loss", "optimiser": "stage_2_optimizer"}
+
+CONTENDERS = {
+    "stage 1, float32": Contender(RED_SEG, "float32", RED_SEG_SIZE, **STAGE_1),
+    "stage 1, bf16": Contender(RED_SEG, "bf16", RED_SEG_SIZE, **STAGE_1),
+    "stage 2, float32": Contender(RED_SEG, "float32", RED_SEG_SIZE, **STAGE_2),
+    "stage 2, bf16": Contender(RED_SEG, "bf16", RED_SEG_SIZE, **STAGE_2),
+    "grading + segmentation, 512×512, batch 2, float32": Contender(GRADING, "float32", GRADING_SIZE, batch_size=2),
+    "grading + segmentation, 512×512, batch 2, bf16": Contender(GRADING, "bf16", GRADING_SIZE, batch_size=2),
+}
+
+
+def bundle_config(bundle: str = RED_SEG, **overrides: Any) -> ConfigParser:
+    """A bundle's train.json, of which only what is asked for gets built."""
+    parser = ConfigParser(ConfigParser.load_config_file(BUNDLES[bundle].config_files("train")[0]))
     parser.update(overrides)
     return parser
 
 
-def example(size: tuple[int, int], parser: ConfigParser) -> tuple[torch.Tensor, torch.Tensor]:
-    """A drawn photo (1, 3, H, W) float32, scaled as the bundle does, and its masks (1, K, H, W) uint8."""
-    phantom = draw_fundus(0, size, 3)
-    absent = np.zeros(size, bool)
-    masks = np.stack([phantom.masks.get(lesion, absent) for lesion in parser.get_parsed_content("lesions")])
-    photo = torch.from_numpy(phantom.photo).permute(2, 0, 1).float()
-    scaled = parser.get_parsed_content("train#scaling")({"image": photo})["image"]
-    return convert_to_tensor(scaled, track_meta=False)[None], torch.from_numpy(masks.astype(np.uint8))[None]
+def masks_example(phantoms: Sequence[FundusPhantom], parser: ConfigParser) -> torch.Tensor:
+    """Red-Seg's target: masks (N, K, H, W) uint8 of its lesions."""
+    return _masks(phantoms, parser.get_parsed_content("lesions"))
+
+
+def tasks_example(phantoms: Sequence[FundusPhantom], parser: ConfigParser) -> dict[str, torch.Tensor]:
+    """The target of grading and segmentation: grades (N,) and label maps (N, 1, H, W), all of them true."""
+    label_maps = torch.stack([lesion_masks_to_label_map(masks, None) for masks in _masks(phantoms, LESIONS)])
+    weight = torch.ones(len(phantoms))
+    grades = torch.tensor([phantom.grade for phantom in phantoms])
+    return {"grade": grades, "grade_weight": weight, "segmentation": label_maps, "segmentation_weight": weight}
+
+
+def _masks(phantoms: Sequence[FundusPhantom], lesions: Sequence[str]) -> torch.Tensor:
+    absent = np.zeros(phantoms[0].photo.shape[:2], bool)
+    masks = np.stack([[phantom.masks.get(lesion, absent) for lesion in lesions] for phantom in phantoms])
+    return torch.from_numpy(masks.astype(np.uint8))
+
+
+EXAMPLES: dict[str, Callable[[Sequence[FundusPhantom], ConfigParser], Target]] = {
+    RED_SEG: masks_example,
+    GRADING: tasks_example,
+}
+
+
+def example(
+    bundle: str, size: tuple[int, int], parser: ConfigParser, batch_size: int = 1
+) -> tuple[torch.Tensor, Target]:
+    """Drawn photos (N, 3, H, W) float32, scaled as the bundle does, and the target of its loss."""
+    phantoms = [draw_fundus(seed, size, 3) for seed in range(batch_size)]
+    scaling = parser.get_parsed_content("train#scaling")
+    photos = [scaling({"image": torch.from_numpy(phantom.photo).permute(2, 0, 1).float()}) for phantom in phantoms]
+    images = torch.stack([convert_to_tensor(photo["image"], track_meta=False) for photo in photos])
+    return images, EXAMPLES[bundle](phantoms, parser)
 
 
 def steps(
-    stage: int, precision: str, size: tuple[int, int], widths: Sequence[int], warm_up: int, measured: int
+    contender: Contender, size: tuple[int, int], widths: Sequence[int], warm_up: int, measured: int
 ) -> list[Step]:
     """Train for some steps, and time them but for the first.
 
     Raises:
-        RuntimeError: stage 1 chose no negatives by `CHOICE`, so that nothing is known about the choice.
+        RuntimeError: the loss chose no negatives by `choice`, so that nothing is known about the choice.
     """
     keep_freed_memory()  # as the bundle's training does
     torch.manual_seed(0)
-    parser = bundle_config(widths=list(widths), precision=precision)
-    loss_id, optimiser_id = STAGES[stage]
-    loss_function, optimiser = (parser.get_parsed_content(name) for name in (loss_id, optimiser_id))
+    parser = bundle_config(contender.bundle, widths=list(widths), precision=contender.precision)
+    loss_function, optimiser = (parser.get_parsed_content(name) for name in (contender.loss, contender.optimiser))
     network, inferer = (parser.get_parsed_content(name) for name in ("network", "train#inferer"))
     device = parser.get_parsed_content("device")
-    image, target = (tensor.to(device) for tensor in example(size, parser))
+    images, target = example(contender.bundle, size, parser, contender.batch_size)
+    images, target = images.to(device), _on(device, target)
     network.train()
 
     def one_step() -> Step:
         ticks = [_now(device)]
         optimiser.zero_grad()
-        logits = inferer(image, network)
+        logits = inferer(images, network)
         ticks.append(_now(device))
-        with _timed_methods(CHOICE, lambda: _now(device)) as seconds:
+        with _timed_methods(contender.choice, lambda: _now(device)) as seconds:
             loss = loss_function(logits, target)
         ticks.append(_now(device))
         loss.backward()
         ticks.append(_now(device))
         optimiser.step()
         ticks.append(_now(device))
-        if stage == 1 and not seconds:
-            raise RuntimeError(f"the loss calls none of {', '.join(CHOICE)} any more: name what it chooses with.")
+        if contender.choice and not seconds:
+            raise RuntimeError(f"the loss calls none of {', '.join(contender.choice)} any more: name what it uses.")
         forward, loss_forward, backward, update = np.diff(ticks).tolist()
         return Step(forward, loss_forward, backward, update, negatives=sum(seconds))
 
     return [one_step() for _ in range(warm_up + measured)][warm_up:]
+
+
+def _on(device: torch.device, target: Target) -> Target:
+    if isinstance(target, torch.Tensor):
+        return target.to(device)
+    return {name: tensor.to(device) for name, tensor in target.items()}
 
 
 def _now(device: torch.device) -> float:
@@ -148,12 +205,22 @@ def _timed_methods(names: Sequence[str], now: Callable[[], float]) -> Iterator[l
         yield seconds
 
 
-def compare(quick: bool, size: tuple[int, int] = SIZE, widths: Sequence[int] = VGG16_WIDTHS) -> list[dict[str, Any]]:
-    """Seconds of a step and its parts, the share of the choice of the negatives, and peak memory."""
+def compare(
+    quick: bool,
+    size: tuple[int, int] | None = None,
+    widths: Sequence[int] = VGG16_WIDTHS,
+    bundles: Sequence[str] = tuple(EXAMPLES),
+) -> list[dict[str, Any]]:
+    """Seconds of a step and its parts, the share of the choice of the negatives, and peak memory.
+
+    Each bundle has the paper's photo size unless `size` is given.
+    """
     rows = []
-    for name, options in CONTENDERS.items():
+    for name, contender in CONTENDERS.items():
+        if contender.bundle not in bundles:
+            continue
         warm_up, measured = QUICK_STEPS if quick else STEPS
-        measurement = alone(steps, options["stage"], options["precision"], size, tuple(widths), warm_up, measured)
+        measurement = alone(steps, contender, size or contender.size, tuple(widths), warm_up, measured)
         timed: list[Step] = sorted(measurement.value, key=lambda step: step.total)
         median = timed[len(timed) // 2]
         rows.append(
@@ -170,11 +237,14 @@ def compare(quick: bool, size: tuple[int, int] = SIZE, widths: Sequence[int] = V
     return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS[1]} steps instead of {STEPS[1]}")
-    print(pd.DataFrame(compare(parser.parse_args().quick)).round(3).to_string(index=False))
+    parser.add_argument("--bundle", choices=EXAMPLES, help="the bundle whose steps are timed; both, if none is named")
+    options = parser.parse_args(arguments)
+    bundles = [options.bundle] if options.bundle else list(EXAMPLES)
+    print(pd.DataFrame(compare(options.quick, bundles=bundles)).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

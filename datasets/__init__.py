@@ -1,32 +1,54 @@
-"""Readers of photos, masks and official data set layouts, and the check of what they hold."""
+"""Readers of photos, masks, grades and official data set layouts, and the check of what they hold."""
 
-from .check import CheckReport, CheckRow, check_segmentation, iter_check
+from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .errors import InputError
+from .graded_ddr import ddr_grading
+from .graded_eyepacs import eyepacs
+from .graded_idrid import idrid_grading
+from .grades import GRADES, REFERABLE_GRADE
 from .idrid import IDRID_VALIDATION_IDS, idrid_segmentation
 from .lesions import CLASSES, LESION_CODES, LESIONS, OVERLAP_PRIORITY
-from .masks import read_mask, read_masks
+from .masks import read_mask, read_masks, write_mask
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
+from .pseudo_labels import (
+    read_pseudo_grades,
+    read_pseudo_masks,
+    write_labelled_datalists,
+    write_pseudo_grades,
+    write_pseudo_masks,
+)
 from .registry import LAYOUTS, Layout, read_layout
+from .splits import stratified_split
+from .tasks import task_items
+from .twins import Twins, find_twins, leaving_out_twins
 
 __all__ = [
     "CLASSES",
+    "GRADES",
     "IDRID_VALIDATION_IDS",
     "LAYOUTS",
     "LESIONS",
     "LESION_CODES",
     "OVERLAP_PRIORITY",
     "PHOTO_SUFFIXES",
+    "REFERABLE_GRADE",
     "CheckReport",
     "CheckRow",
     "InputError",
     "Layout",
-    "check_segmentation",
+    "Twins",
+    "check_datalist",
+    "ddr_grading",
     "ddr_segmentation",
+    "eyepacs",
     "find_photos",
+    "find_twins",
+    "idrid_grading",
     "idrid_segmentation",
     "iter_check",
+    "leaving_out_twins",
     "load_datalist",
     "photo_ids",
     "photo_size",
@@ -34,6 +56,14 @@ __all__ = [
     "read_mask",
     "read_masks",
     "read_photo",
+    "read_pseudo_grades",
+    "read_pseudo_masks",
     "save_datalist",
     "select",
+    "stratified_split",
+    "task_items",
+    "write_labelled_datalists",
+    "write_mask",
+    "write_pseudo_grades",
+    "write_pseudo_masks",
 ]

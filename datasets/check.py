@@ -1,12 +1,14 @@
-"""Checks a datalist before training: every photo and mask is decoded, every problem named."""
+"""Checks a datalist before training: every photo and mask is decoded, every grade looked at, every problem named."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .grades import GRADES
 from .lesions import LESIONS
 from .masks import read_mask
 from .photos import photo_size, read_photo
@@ -14,7 +16,7 @@ from .photos import photo_size, read_photo
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CheckReport", "CheckRow", "check_segmentation", "iter_check"]
+__all__ = ["CheckReport", "CheckRow", "check_datalist", "iter_check"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class CheckRow:
         split: "training", "validation" or "test".
         height: of the upright photo in pixels; 0 where its header cannot be read.
         width: likewise.
-        pixels: lesion -> number of its pixels, for all of `LESIONS`; 0 for an absent lesion or a refused mask.
+        pixels: lesion -> number of its pixels, for all of `LESIONS`; 0 for an absent lesion or a refused mask. Empty
+            where the masks are unknown.
+        grade: of diabetic retinopathy, 0 to 4; None where it is unknown or no grade.
         problem: what must be repaired, a sentence for each file; "" where all is well.
         warning: what is allowed but rare; "" as a rule.
     """
@@ -36,6 +40,7 @@ class CheckRow:
     height: int
     width: int
     pixels: Mapping[str, int]
+    grade: int | None = None
     problem: str = ""
     warning: str = ""
 
@@ -57,30 +62,46 @@ class CheckReport:
         return [row.warning for row in self.rows if row.warning]
 
     @property
+    def lesions(self) -> tuple[str, ...]:
+        """`LESIONS`, or none where no photo has known masks."""
+        return LESIONS if any(row.pixels for row in self.rows) else ()
+
+    @property
     def totals(self) -> dict[str, int]:
         """Lesion -> number of its pixels in all photos."""
-        return {lesion: sum(row.pixels[lesion] for row in self.rows) for lesion in LESIONS}
+        return {lesion: sum(row.pixels.get(lesion, 0) for row in self.rows) for lesion in self.lesions}
+
+    @property
+    def graded(self) -> dict[int, int]:
+        """Grade -> number of its photos, for all grades; empty where no photo has a known grade."""
+        counts = Counter(row.grade for row in self.rows if row.grade is not None)
+        return {grade: counts[grade] for grade in range(len(GRADES))} if counts else {}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a frame of one row a photo: id, split, height, width, pixels of each lesion, problem, warning."""
+        """Return a frame of one row a photo: id, split, height, width, pixels of each lesion, grade, problem, warning.
+
+        There are no columns of lesions, or of the grade, where no photo has them known; a single unknown value is NA.
+        """
         import pandas as pd
 
-        columns = ["id", "split", "height", "width", *LESIONS, "problem", "warning"]
-        return pd.DataFrame([{**vars(row), **row.pixels} for row in self.rows], columns=columns)
+        truths = [*self.lesions, *(["grade"] if self.graded else [])]
+        columns = ["id", "split", "height", "width", *truths, "problem", "warning"]
+        frame = pd.DataFrame([{**vars(row), **row.pixels} for row in self.rows], columns=columns)
+        return frame.astype(dict.fromkeys(truths, "Int64"))
 
 
-def check_segmentation(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> CheckReport:
+def check_datalist(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> CheckReport:
     """Decode every photo and mask of a datalist and report what is wrong; nothing is raised for a bad file.
 
     Args:
-        items: a datalist, as `idrid_segmentation` or `ddr_segmentation` give it.
+        items: a datalist, as a reader of `LAYOUTS` gives it.
         allow_empty: accept all-black masks (DDR), see `read_mask`.
     """
     return CheckReport(tuple(iter_check(items, allow_empty)))
 
 
 def iter_check(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> Iterator[CheckRow]:
-    """Yield the row of each photo as soon as it is checked; `check_segmentation` collects them."""
+    """Yield the row of each photo as soon as it is checked; `check_datalist` collects them."""
     for item in items:
         yield _check_item(item, allow_empty)
 
@@ -93,8 +114,8 @@ def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
         read_photo(item["image"])  # only decoding shows a truncated file
     except InputError as error:
         problems.append(str(error))
-    pixels = dict.fromkeys(LESIONS, 0)
-    for lesion, path in item["label"].items():
+    pixels = dict.fromkeys(LESIONS, 0) if "label" in item else {}
+    for lesion, path in item.get("label", {}).items():
         if lesion not in LESIONS:
             problems.append(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
             continue
@@ -102,8 +123,13 @@ def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
             pixels[lesion] = int(read_mask(path, size, allow_empty).sum())
         except InputError as error:
             problems.append(str(error))
+    grade = item.get("grade")
+    if grade is not None and grade not in range(len(GRADES)):
+        problems.append(f"{item['image']}: {grade!r} is no grade; give 0 to {len(GRADES) - 1}")
+        grade = None
     height, width = size or (0, 0)
     warning = ""
-    if not problems and not any(pixels.values()):
-        warning = f"{item['image']}: no lesion is marked in this photo; it counts as healthy"
-    return CheckRow(item["id"], item["split"], height, width, pixels, ". ".join(problems), warning)
+    if not problems and pixels and not any(pixels.values()) and grade != 0:
+        counts = "it counts as healthy" if grade is None else f"its grade is {grade}"
+        warning = f"{item['image']}: no lesion is marked in this photo; {counts}"
+    return CheckRow(item["id"], item["split"], height, width, pixels, grade, ". ".join(problems), warning)

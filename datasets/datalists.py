@@ -8,12 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .atomic import replacing
 from .errors import InputError
+from .grades import GRADES
 
-__all__ = ["SPLITS", "load_datalist", "save_datalist", "select"]
+__all__ = ["SPLITS", "TRUTHS", "load_datalist", "save_datalist", "select"]
 
 SPLITS = ("training", "validation", "test")
 """The splits of a datalist, named as the sections of MONAI's decathlon JSON."""
+
+TRUTHS = ("label", "grade")
+"""The keys of an item that hold what is true of its photo: the masks of its lesions and the grade of retinopathy."""
 
 
 def select(datalist: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
@@ -48,16 +53,15 @@ def save_datalist(items: Sequence[dict[str, Any]], path: Path | str) -> None:
         sections[item["split"]].append(
             {key: value for key, value in _map_paths(item, relative).items() if key != "split"}
         )
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
+    with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(sections, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_datalist(path: Path | str) -> list[dict[str, Any]]:
     """Read a datalist that `save_datalist` wrote; relative paths become absolute, from the file's folder.
+
+    An item has a ``label`` (lesion -> mask, {} where there is no lesion), a ``grade`` (0 to 4) or both; a key that is
+    absent means that it is unknown. ``pseudo``, if it is there, lists which of the two a network wrote.
 
     Raises:
         InputError: the file is missing, no JSON, or not of that form.
@@ -78,8 +82,8 @@ def load_datalist(path: Path | str) -> list[dict[str, Any]]:
         for number, item in enumerate(sections.get(split, []), start=1):
             if not _is_item(item):
                 raise InputError(
-                    f'{path}: entry {number} of {split} is not {{"id": ..., "image": path, "label": {{lesion: path}}}};'
-                    " correct it"
+                    f'{path}: entry {number} of {split} is not {{"id": ..., "image": path, "label": {{lesion: path}},'
+                    ' "grade": 0 to 4} with a label or a grade, or both; correct it'
                 )
             absolute = _map_paths(item, lambda name: os.path.normpath(folder / name))
             items.append({**absolute, "split": split})
@@ -90,12 +94,29 @@ def _is_item(item: Any) -> bool:
     return (
         isinstance(item, dict)
         and all(isinstance(item.get(key), str) for key in ("id", "image"))
-        and isinstance(item.get("label"), dict)
-        and all(isinstance(value, str) for value in (*item["label"].values(), item.get("optic_disc", "")))
+        and isinstance(item.get("optic_disc", ""), str)
+        and any(truth in item for truth in TRUTHS)
+        and ("label" not in item or _is_label(item["label"]))
+        and ("grade" not in item or _is_grade(item["grade"]))
+        and _is_pseudo(item.get("pseudo", []))
     )
+
+
+def _is_label(label: Any) -> bool:
+    return isinstance(label, dict) and all(isinstance(path, str) for path in label.values())
+
+
+def _is_grade(grade: Any) -> bool:
+    return type(grade) is int and grade in range(len(GRADES))  # True is an int, too, but no grade
+
+
+def _is_pseudo(pseudo: Any) -> bool:
+    return isinstance(pseudo, list) and all(pseudo.count(truth) == 1 and truth in TRUTHS for truth in pseudo)
 
 
 def _map_paths(item: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
     """Return a copy of an item with every path changed; other keys stay."""
     changed: dict[str, Any] = {key: change(item[key]) for key in ("image", "optic_disc") if key in item}
-    return {**item, **changed, "label": {lesion: change(mask) for lesion, mask in item["label"].items()}}
+    if "label" in item:
+        changed["label"] = {lesion: change(mask) for lesion, mask in item["label"].items()}
+    return {**item, **changed}

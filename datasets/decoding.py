@@ -27,7 +27,7 @@ _decoders = 0
 _lenient = False
 
 
-def decode_image(path: Path | str, kind: str = "photo") -> Image.Image:
+def decode_image(path: Path | str, kind: str = "photo", at_least: int | None = None) -> Image.Image:
     """Decode all pixels of an image file and turn it as its EXIF orientation says.
 
     Of a file with several pages the first one is read. A TIFF's bits a pixel and channel are in `info["bits"]`.
@@ -35,12 +35,16 @@ def decode_image(path: Path | str, kind: str = "photo") -> Image.Image:
     Args:
         path: a JPG, PNG, TIFF or BMP file.
         kind: what the file should be ("photo" or "mask"), for the sentence of the error.
+        at_least: decode a JPG at a half, a quarter or an eighth of its size, whose shorter side is no less than that,
+            in a fraction of the time; other formats, and None, give the full size.
 
     Raises:
         InputError: the file is missing, a folder, no image, truncated, damaged or unreasonably large.
     """
     path = Path(path)
     with _strict_decoding(), _opened(path, kind) as image:
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
         turned = _orientation(image) != 1
         try:
             image.load()

@@ -1,4 +1,4 @@
-"""Reads lesion masks and refuses those that would train a network on wrong labels."""
+"""Reads lesion masks, refuses those that would train a network on wrong labels, and writes such as IDRiD has."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .atomic import replacing
 from .decoding import ALPHA_MODES, decode_image
 from .errors import InputError
 from .lesions import LESIONS
 
-__all__ = ["read_mask", "read_masks"]
+__all__ = ["read_mask", "read_masks", "write_mask"]
 
 MASK_MODES = ("1", "L", "P", "I", "F", "RGB")  # and I;16 in its byte orders
 
@@ -92,6 +93,14 @@ def read_masks(
         if lesion in paths:
             masks[channel] = read_mask(paths[lesion], size, allow_empty)
     return masks
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    """Write a mask (H, W) in IDRiD's form: palette TIFF of {0, 1}, red on black; the file is there whole or not."""
+    image = Image.frombytes("P", mask.shape[::-1], mask.astype(np.uint8).tobytes())
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    with replacing(path) as unfinished:
+        image.save(unfinished, format="TIFF", compression="tiff_adobe_deflate")
 
 
 def _by_colour(image: Image.Image) -> Image.Image:

@@ -20,11 +20,15 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 """The suffixes, in lower case, by which photos are found in a folder."""
 
 
-def read_photo(path: Path | str) -> np.ndarray:
+def read_photo(path: Path | str, at_least: int | None = None) -> np.ndarray:
     """Read a photo as 8-bit RGB, upright.
 
     Grey, palette, CMYK and 16-bit files are converted (16 bits keep their upper 8), transparency is laid over black
     and the EXIF orientation is applied.
+
+    Args:
+        path: a JPG, PNG, TIFF or BMP file.
+        at_least: a reduced size is enough, as in `decode_image`.
 
     Returns:
         uint8 array (H, W, 3), values 0 to 255.
@@ -33,7 +37,7 @@ def read_photo(path: Path | str) -> np.ndarray:
         InputError: the file is missing, a folder, no image, truncated, damaged, unreasonably large, or of a pixel
             type that has no known range (32-bit or floating point).
     """
-    image = decode_image(path)
+    image = decode_image(path, at_least=at_least)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         bits = image.info.get("bits", 16)  # Pillow hands 12-bit TIFF over unscaled
         grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)

@@ -10,6 +10,9 @@ from typing import Any
 from .datalists import load_datalist
 from .ddr import ddr_segmentation
 from .errors import InputError
+from .graded_ddr import ddr_grading
+from .graded_eyepacs import eyepacs
+from .graded_idrid import idrid_grading
 from .idrid import idrid_segmentation
 
 __all__ = ["LAYOUTS", "Layout", "read_layout"]
@@ -22,7 +25,7 @@ class Layout:
     Attributes:
         read: makes the datalist from the root.
         allow_empty: whether a mask without a lesion pixel is right: DDR writes black masks for absent lesions, IDRiD
-            has no file for them.
+            has no file for them, and a grading layout has no masks.
     """
 
     read: Callable[[Path | str], list[dict[str, Any]]]
@@ -33,8 +36,12 @@ LAYOUTS = {
     "idrid": Layout(idrid_segmentation, allow_empty=False),
     "ddr": Layout(ddr_segmentation, allow_empty=True),
     "json": Layout(load_datalist, allow_empty=True),
+    "idrid_grading": Layout(idrid_grading, allow_empty=True),
+    "ddr_grading": Layout(ddr_grading, allow_empty=True),
+    "eyepacs": Layout(eyepacs, allow_empty=True),
 }
-"""IDRiD's and DDR's official folders, and the JSON datalist of one's own photos (the root is the file)."""
+"""Official folders of lesion masks (IDRiD, DDR) and of grades (IDRiD, DDR, EyePACS), and the JSON datalist of one's own
+photos (the root is the file)."""
 
 
 def read_layout(layout: str, root: Path | str) -> list[dict[str, Any]]:

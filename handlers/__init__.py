@@ -7,20 +7,25 @@ from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
 from tinylesions.handlers.freed_memory import keep_freed_memory
+from tinylesions.handlers.grading_scores import GradingScores
 from tinylesions.handlers.last_model import LastModel
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.negative_share_schedule import NegativeShareSchedule, negative_share
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
 from tinylesions.handlers.pixel_break_even import PixelBreakEven
 from tinylesions.handlers.pixel_protocols import PixelProtocols
+from tinylesions.handlers.prepare_tasks import PrepareTasks
 from tinylesions.handlers.progress import Progress
+from tinylesions.handlers.pseudo_labels import PseudoGrades, without_twins, write_pseudo_labelled
 from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
 from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
+from tinylesions.handlers.true_labels import true_labels
 
 __all__ = [
     "BestModel",
     "EpochSeed",
     "FreeResponse",
+    "GradingScores",
     "IntervalAndFinalValidation",
     "LastModel",
     "MetricsLog",
@@ -28,7 +33,9 @@ __all__ = [
     "PixelAveragePrecision",
     "PixelBreakEven",
     "PixelProtocols",
+    "PrepareTasks",
     "Progress",
+    "PseudoGrades",
     "ScoreTable",
     "TrainingCheckpoint",
     "file_sha256",
@@ -39,4 +46,7 @@ __all__ = [
     "negative_share",
     "record_run",
     "score_table",
+    "true_labels",
+    "without_twins",
+    "write_pseudo_labelled",
 ]

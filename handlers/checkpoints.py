@@ -177,11 +177,16 @@ class BestModel:
     Args:
         path: the weights' file, a plain state dict.
         network: the bare network.
+        metrics: names of metrics of the validation whose mean stands for the key metric, so that a network of several
+            tasks is chosen by all of them; those that are NaN, of tasks with nothing to score, are left out.
     """
 
-    def __init__(self, path: str | Path, network: torch.nn.Module) -> None:
+    def __init__(self, path: str | Path, network: torch.nn.Module, metrics: Sequence[str] | None = None) -> None:
+        if metrics is not None and (isinstance(metrics, str) or not metrics):
+            raise ValueError(f"metrics must be a list of names, not {metrics!r}")
         self.path = Path(path)
         self.network = network
+        self.metrics = metrics
         self.best: float | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -190,12 +195,18 @@ class BestModel:
 
     def __call__(self, engine: Engine) -> None:
         """Save the weights if they are the best."""
-        value = engine.state.metrics[engine.state.key_metric_name]  # type: ignore[attr-defined]
+        value = self._value(engine)
         # a file that lies there before the first validation is of another training
         if self.best is None or value > self.best or not self.path.is_file():
             self.best = value if value == value else -math.inf  # NaN: nothing to score, keep the first
             if idist.get_rank() == 0:
                 save_state(self.network.state_dict(), self.path)
+
+    def _value(self, engine: Engine) -> float:
+        names = self.metrics or [engine.state.key_metric_name]  # type: ignore[attr-defined]
+        values = [engine.state.metrics[name] for name in names]
+        present = [value for value in values if value == value]
+        return sum(present) / len(present) if present else math.nan
 
     def state_dict(self) -> dict[str, float | None]:
         """The best value so far."""

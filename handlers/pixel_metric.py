@@ -40,6 +40,7 @@ class PixelMetricHandler(IgniteMetricHandler):
 
     @reinit__is_reduced
     def update(self, output: Sequence[Any]) -> None:
-        """Add an iteration's photos."""
+        """Add an iteration's photos; there may be none, see :func:`true_labels`."""
         probabilities, truth, *field_of_view = output
-        self.metric_fn(probabilities, truth, **({"mask": field_of_view[0]} if field_of_view else {}))
+        if len(probabilities):
+            self.metric_fn(probabilities, truth, **({"mask": field_of_view[0]} if field_of_view else {}))

@@ -1,4 +1,4 @@
-"""The table of scores that an evaluation prints and saves: one row a score, one column a lesion."""
+"""The table of scores that an evaluation prints and saves: one row a score, one column a lesion, one for the grade."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ignite.distributed as idist
 import pandas as pd
 from ignite.engine import Engine, Events
 
-from tinylesions.metrics import PROTOCOLS
+from tinylesions.metrics import GRADING_SCORES, PROTOCOLS
 from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["ScoreTable", "integrate_outputs", "score_table"]
@@ -30,8 +30,28 @@ ROWS = {
     "free-response score": "free_response_score_{lesion}",
     "Dice at 0.5": "dice",
     "IoU at 0.5": "intersection_over_union",
+    "Dice (pooled)": "pooled_dice",
+    "IoU (pooled)": "pooled_iou",
+    f"Dice (pooled){_REDUCED}": "reduced_pooled_dice",
+    f"IoU (pooled){_REDUCED}": "reduced_pooled_iou",
+    "accuracy": "accuracy",
+    "F1 (macro)": "macro_f1",
+    "F1 (weighted)": "weighted_f1",
+    "ROC AUC (one-vs-rest)": "roc_auc",
+    "ROC AUC (one-vs-rest, hard labels)": "roc_auc_hard",
+    "kappa (quadratic)": "quadratic_kappa",
+    "ROC AUC (referable)": "referable_roc_auc",
+    "sensitivity (referable)": "referable_sensitivity",
+    "specificity (referable)": "referable_specificity",
 }
 """Title of each row of an evaluation → name of its metric, see :func:`score_table`."""
+
+_GRADE_COLUMNS = ["grade", "grade_low", "grade_high"]
+
+_GRADES = """\
+Grades: the predicted grade is the most probable one. One-vs-rest: each grade against all others, the mean of the grades
+present, by the probabilities or, with hard labels, by the predicted grade alone. Referable: grade 2 and above, ROC AUC
+by P(grade ≥ 2), sensitivity and specificity by the predicted grade. 95 % intervals from resampled photos"""
 
 
 def score_table(metrics: Mapping[str, Any], lesions: Sequence[str], rows: Mapping[str, str]) -> pd.DataFrame:
@@ -41,13 +61,21 @@ def score_table(metrics: Mapping[str, Any], lesions: Sequence[str], rows: Mappin
         metrics: values by name; the ends of a value's interval have ``_low`` and ``_high`` after its name.
         lesions: names of the columns; `mean` is added, over the lesions that have a value.
         rows: title of each row → name of its metric: a pattern with ``{lesion}`` in it where each lesion has a metric
-            of its own, else one that holds a value for each lesion.
+            of its own, a name of `GRADING_SCORES`, else one that holds a value for each lesion.
 
     Returns:
-        Scores in [0, 1], NaN where a lesion is in no photo; rows without any metric are left out. Where any row has
-        intervals, the columns ``<lesion>_low``, ``<lesion>_high``, ``mean_low`` and ``mean_high`` follow, NaN in the
-        other rows.
+        Scores, NaN where a lesion is in no photo; rows without any metric are left out. Where any row has intervals,
+        the columns ``<lesion>_low``, ``<lesion>_high``, ``mean_low`` and ``mean_high`` follow, NaN in the other rows.
+        Where there are scores of grades, ``grade``, ``grade_low`` and ``grade_high`` come last, NaN in the lesions'
+        rows as are the lesions' columns in theirs; with nothing but scores of grades, they are the only columns.
     """
+    of_lesions = {title: name for title, name in rows.items() if lesions and name not in GRADING_SCORES}
+    of_grades = {title: name for title, name in rows.items() if name in GRADING_SCORES and name in metrics}
+    tables = [_lesion_table(metrics, lesions, of_lesions), _grade_table(metrics, of_grades)]
+    return pd.concat([table for table in tables if len(table)] or tables[:1])
+
+
+def _lesion_table(metrics: Mapping[str, Any], lesions: Sequence[str], rows: Mapping[str, str]) -> pd.DataFrame:
     names = {title: name for title, name in rows.items() if name.format(lesion=lesions[0]) in metrics}
     values = {
         title: [metrics[name.format(lesion=x)] for x in lesions] if "{lesion}" in name else list(metrics[name])
@@ -64,6 +92,12 @@ def score_table(metrics: Mapping[str, Any], lesions: Sequence[str], rows: Mappin
         for end in ("low", "high")
     }
     return table.assign(**ends)
+
+
+def _grade_table(metrics: Mapping[str, Any], rows: Mapping[str, str]) -> pd.DataFrame:
+    ends = zip(_GRADE_COLUMNS, ("", "_low", "_high"), strict=True)
+    columns = {column: [float(metrics[name + end]) for name in rows.values()] for column, end in ends}
+    return pd.DataFrame(columns, index=pd.Index(list(rows), name="score"))
 
 
 def integrate_outputs(
@@ -99,6 +133,10 @@ def integrate_outputs(
 
 def _print_and_save(table: pd.DataFrame, path: str | Path) -> None:
     print(_printed(table).to_string())
+    _save(table, path)
+
+
+def _save(table: pd.DataFrame, path: str | Path) -> None:
     with atomic_path(path) as temporary:
         table.to_csv(temporary)
     print(f"saved as {path}")
@@ -127,30 +165,73 @@ def _cell(value: float, low: float, high: float) -> str:
 
 
 class ScoreTable:
-    """Print and save the scores of each lesion when an evaluation ends, each row with its protocol.
+    """Print and save the scores of each lesion and of the grades when an evaluation ends, each row with its protocol.
 
     Args:
-        lesions: the lesions.
+        lesions: the lesions; none where only grades are scored.
         output_dir: folder of ``scores.csv``.
     """
 
     def __init__(self, lesions: Sequence[str], output_dir: str | Path) -> None:
         self.lesions = list(lesions)
         self.path = Path(output_dir) / "scores.csv"
+        self._with_masks = 0
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._with_masks = 0
+
+    def _count(self, engine: Engine) -> None:
+        self._with_masks += _photos_with_masks(engine.state.batch)
 
     def __call__(self, engine: Engine) -> None:
         """Print and save."""
-        if idist.get_rank() == 0:
-            table = score_table(engine.state.metrics, self.lesions, ROWS)
-            reduced = any(str(title).endswith(_REDUCED) for title in table.index)
-            exception = "; where a row says reduced size, at the network's own" if reduced else ""
-            print(
-                f"\n{engine.state.epoch_length} photos at full size{exception}. Average precision by its protocols,"
-                " inside the field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of"
-                " the photos that hold the lesion"
-            )
+        with_masks = int(idist.all_reduce(self._with_masks))
+        if idist.get_rank() != 0:
+            return
+        table = score_table(engine.state.metrics, self.lesions, ROWS)
+        of_grades = [ROWS[title] in GRADING_SCORES for title in table.index]
+        lesions = table.loc[[not of_grade for of_grade in of_grades]].drop(columns=_GRADE_COLUMNS, errors="ignore")
+        if not any(of_grades):
+            print("\n" + _heading(lesions, f"{with_masks} photos"))
             _print_and_save(table, self.path)
+            return
+        confusion = pd.DataFrame(engine.state.metrics["confusion_matrix"])
+        graded = int(confusion.to_numpy().sum())
+        if len(lesions):
+            counts = f"{graded} photos with a true grade, {with_masks} with masks,"
+            print("\n" + _heading(lesions, f"{graded} photos," if graded == with_masks else counts))
+            print(_printed(lesions).to_string())
+        else:
+            print(f"\n{graded} photos with a true grade")
+        print(f"\n{_GRADES}")
+        print(_printed(table.loc[of_grades, _GRADE_COLUMNS]).to_string())
+        print("\nPhotos of each true grade, the row, and predicted grade, the column")
+        print(confusion.to_string())
+        _save(table, self.path)
+
+
+def _photos_with_masks(batch: Any) -> int:
+    """Photos of an iteration whose masks are true; only items of several tasks have a weight that says so."""
+    if isinstance(batch, Mapping):  # not taken apart by photo
+        weights = batch.get("label_weight", [1] * len(batch["image"]))
+    else:
+        weights = [photo.get("label_weight", 1) for photo in batch]
+    return sum(float(weight) == 1 for weight in weights)
+
+
+def _heading(table: pd.DataFrame, counts: str) -> str:
+    titles = [str(title) for title in table.index]
+    reduced = any(title.endswith(_REDUCED) for title in titles)
+    exception = "; where a row says reduced size, at the network's own" if reduced else ""
+    pooled = "; pooled: of the pixels of all photos together" if any("(pooled)" in title for title in titles) else ""
+    return (
+        f"{counts} at full size{exception}. Average precision by its protocols,"
+        " inside the field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of"
+        f" the photos that hold the lesion{pooled}"
+    )

@@ -1,8 +1,16 @@
 """Inference over photos that are much larger than what is looked for in them."""
 
+from tinylesions.inferers.grad_cam import GradCamMaps
 from tinylesions.inferers.precision import PRECISIONS, resolve_precision
 from tinylesions.inferers.sliding_window import ForegroundSlidingWindowInferer
 from tinylesions.inferers.whole_image import WholeImageInferer
 from tinylesions.inferers.window_plan import WindowPlan
 
-__all__ = ["PRECISIONS", "ForegroundSlidingWindowInferer", "WholeImageInferer", "WindowPlan", "resolve_precision"]
+__all__ = [
+    "PRECISIONS",
+    "ForegroundSlidingWindowInferer",
+    "GradCamMaps",
+    "WholeImageInferer",
+    "WindowPlan",
+    "resolve_precision",
+]

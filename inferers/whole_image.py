@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ __all__ = ["WholeImageInferer"]
 
 logger = logging.getLogger(__name__)
 
+Explainer = Callable[[torch.Tensor, Any], Mapping[str, torch.Tensor]]
+
 
 class WholeImageInferer(SimpleInferer):
     """MONAI's ``SimpleInferer`` with autocast on every device, for training, validation and inference.
@@ -32,9 +34,12 @@ class WholeImageInferer(SimpleInferer):
             :func:`~tinylesions.inferers.precision.resolve_precision`. It replaces any autocast around the call. While
             gradients are recorded, float16 would need a gradient scaler: there ``"auto"`` is float32 on a GPU without
             bfloat16.
+        explainer: adds to the outputs of a network that gives a dict what it makes of the images and the network, e.g.
+            :class:`~tinylesions.inferers.grad_cam.GradCamMaps`. It gets neither autocast nor further arguments.
 
     Raises:
-        ValueError: no such precision; in the call: ``"fp16"`` while gradients are recorded.
+        ValueError: no such precision; in the call: ``"fp16"`` while gradients are recorded, or there is an explainer
+            and the network gives no dict, or one with the explainer's names.
 
     Example:
         >>> inferer = WholeImageInferer(precision="float32")
@@ -42,11 +47,12 @@ class WholeImageInferer(SimpleInferer):
         torch.Size([1, 2, 50, 70])
     """
 
-    def __init__(self, precision: str = "auto") -> None:
+    def __init__(self, precision: str = "auto", explainer: Explainer | None = None) -> None:
         super().__init__()
         if precision not in ("auto", *PRECISIONS):
             raise ValueError(f"precision is one of auto, {', '.join(PRECISIONS)}, not {precision!r}.")
         self.precision = precision
+        self.explainer = explainer
 
     def __call__(  # type: ignore[override]  # MONAI's own promises a tensor and gives what the network gives
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -81,8 +87,16 @@ class WholeImageInferer(SimpleInferer):
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         with autocast(images.device, self._dtype(images.device)):
-            outputs = by_key(network(images, *args, **kwargs))
-        return {key: output.float() for key, output in outputs.items()}
+            given = network(images, *args, **kwargs)
+        outputs = {key: output.float() for key, output in by_key(given).items()}
+        if self.explainer is None:
+            return outputs
+        if not isinstance(given, Mapping):
+            raise ValueError(f"an explainer adds to a dict of outputs, and the network gives a {type(given).__name__}.")
+        explanation = self.explainer(images, network)
+        if explanation.keys() & outputs.keys():
+            raise ValueError(f"network and explainer share a name: {list(outputs)} and {list(explanation)}.")
+        return {**outputs, **explanation}
 
     def _run_on_cpu(
         self, images: torch.Tensor, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

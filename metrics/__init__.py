@@ -5,20 +5,27 @@ from __future__ import annotations
 from tinylesions.metrics.average_precision import PixelAveragePrecisionMetric, average_precision
 from tinylesions.metrics.break_even import BreakEven, PixelBreakEvenMetric, break_even
 from tinylesions.metrics.free_response import FreeResponseMetric, FreeResponseScores
+from tinylesions.metrics.grading import GradingEstimate, GradingMetric
+from tinylesions.metrics.grading_scores import GRADING_SCORES, grading_scores, roc_auc
 from tinylesions.metrics.pixel_protocols import PROTOCOLS, Estimate, PixelProtocolsMetric
 from tinylesions.metrics.score_histogram import score_bins, score_histogram
 
 __all__ = [
+    "GRADING_SCORES",
     "PROTOCOLS",
     "BreakEven",
     "Estimate",
     "FreeResponseMetric",
     "FreeResponseScores",
+    "GradingEstimate",
+    "GradingMetric",
     "PixelAveragePrecisionMetric",
     "PixelBreakEvenMetric",
     "PixelProtocolsMetric",
     "average_precision",
     "break_even",
+    "grading_scores",
+    "roc_auc",
     "score_bins",
     "score_histogram",
 ]

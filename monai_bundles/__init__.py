@@ -81,6 +81,11 @@ BUNDLES = _registry(
             title="Microaneurysms and haemorrhages on full fundus photos, Red-Seg in one pass of the shrunk photo",
             classes=("microaneurysm", "haemorrhage"),
         ),
+        Bundle(
+            name="fundus_dr_grading_segmentation",
+            title="Grade of diabetic retinopathy and its four lesions, one network of two tasks in one pass of the photo",
+            classes=CLASSES[:-1],
+        ),
     ]
 )
 """All bundles by name."""

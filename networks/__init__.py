@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from tinylesions.networks.attention import (
+    ATTENTIONS,
+    CBAM,
+    ChannelAttention,
+    SelfAttention,
+    SpatialAttention,
+    attention_block,
+)
 from tinylesions.networks.checkpoints import load_checkpoint
 from tinylesions.networks.red_seg import RedSeg
+from tinylesions.networks.task_fusion import DeepFusion, ShallowFusion
+from tinylesions.networks.tasks import SingleTask, TaskNetwork
 from tinylesions.networks.vgg import VGG16
+from tinylesions.networks.vgg_classifier import VGG16Classifier
+from tinylesions.networks.vgg_grading_unet import VGG16GradingUNet
 from tinylesions.networks.vgg_unet import VGG16UNet
 from tinylesions.networks.vgg_unet_plus_plus import VGG16UNetPlusPlus
 from tinylesions.networks.vgg_weights import load_vgg16_weights
 
-__all__ = ["VGG16", "RedSeg", "VGG16UNet", "VGG16UNetPlusPlus", "load_checkpoint", "load_vgg16_weights"]
+__all__ = [
+    "ATTENTIONS",
+    "CBAM",
+    "VGG16",
+    "ChannelAttention",
+    "DeepFusion",
+    "RedSeg",
+    "SelfAttention",
+    "ShallowFusion",
+    "SingleTask",
+    "SpatialAttention",
+    "TaskNetwork",
+    "VGG16Classifier",
+    "VGG16GradingUNet",
+    "VGG16UNet",
+    "VGG16UNetPlusPlus",
+    "attention_block",
+    "load_checkpoint",
+    "load_vgg16_weights",
+]

@@ -11,14 +11,17 @@ from tinylesions.transforms.field_of_view import (
     field_of_view_mask,
     otsu_box,
 )
+from tinylesions.transforms.grade_photo import GradePhotod
 from tinylesions.transforms.label_map import LesionMasksToLabelMapd, lesion_masks_to_label_map
 from tinylesions.transforms.lesion_table import collect_tables, lesion_components, photo_summary
 from tinylesions.transforms.load import LoadLesionMasksd, LoadPhotod
 from tinylesions.transforms.overlay import PALETTE, draw_overlay
 from tinylesions.transforms.patches import SlidingWindowPatchesd, lesion_windows, window_origins
 from tinylesions.transforms.photo_variants import VARIANTS, PhotoVariantsDataset, photo_variant
+from tinylesions.transforms.predicted_lesion_masks import PredictedLesionsd, SavePseudoMasksd
 from tinylesions.transforms.probabilities import SoftmaxHeadsd
-from tinylesions.transforms.resize import ResizeLongestSided
+from tinylesions.transforms.resize import ResizeLongestSided, ResizeToSized
+from tinylesions.transforms.save_grad_cams import SaveGradCamsd
 from tinylesions.transforms.save_lesions import SaveLesionsd
 from tinylesions.transforms.save_side_outputs import SaveSideOutputsd
 from tinylesions.transforms.window_cache import WindowCache
@@ -30,12 +33,17 @@ __all__ = [
     "CachedWindowLoader",
     "FieldOfViewCropd",
     "FieldOfViewMaskd",
+    "GradePhotod",
     "LesionMasksToLabelMapd",
     "LoadLesionMasksd",
     "LoadPhotod",
     "PhotoVariantsDataset",
+    "PredictedLesionsd",
     "ResizeLongestSided",
+    "ResizeToSized",
+    "SaveGradCamsd",
     "SaveLesionsd",
+    "SavePseudoMasksd",
     "SaveSideOutputsd",
     "SlidingWindowPatchesd",
     "SoftmaxHeadsd",

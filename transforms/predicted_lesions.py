@@ -11,17 +11,20 @@ from tinylesions.datasets.lesions import CLASSES, LESIONS
 __all__ = ["label_map_of_sigmoid", "label_map_of_softmax"]
 
 
-def label_map_of_softmax(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def label_map_of_softmax(
+    probabilities: torch.Tensor, classes: Sequence[str] = CLASSES
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose the most probable class.
 
     Args:
-        probabilities: (6, H, W) float of exclusive classes, in the order of ``CLASSES``.
+        probabilities: (K, H, W) float of K exclusive classes.
+        classes: their names, ``CLASSES`` or ``CLASSES[:5]``.
 
     Returns:
         The label map (H, W) uint8, indices into ``CLASSES``, and the lesions' probabilities (4, H, W).
     """
-    label_map, _ = _largest(probabilities, range(len(CLASSES)))
-    return label_map, probabilities[CLASSES.index(LESIONS[0]) : CLASSES.index(LESIONS[-1]) + 1]
+    label_map, _ = _largest(probabilities, [CLASSES.index(name) for name in classes])
+    return label_map, probabilities[classes.index(LESIONS[0]) : classes.index(LESIONS[-1]) + 1]
 
 
 def label_map_of_sigmoid(probabilities: torch.Tensor, lesions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

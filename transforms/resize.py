@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,65 @@ from monai.data import MetaTensor, get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform, Resize
 from monai.transforms.utils import scale_affine
 from monai.utils import TraceKeys, convert_to_tensor, ensure_tuple_rep
-from torch.nn import functional
 
-__all__ = ["ResizeLongestSided"]
+from tinylesions.transforms.resize_modes import resize_to_largest, resize_to_mean
+
+__all__ = ["ResizeLongestSided", "ResizeToSized"]
 
 
-class ResizeLongestSided(MapTransform, InvertibleTransform):
+class _PhotoResize(MapTransform, InvertibleTransform):
+    """Photos and masks to the size that a subclass chooses, predictions back by bilinear interpolation.
+
+    Raises:
+        ValueError: a mode is neither ``"area"`` nor ``"max"``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, resizer: Resize, mode: Sequence[str] | str, allow_missing_keys: bool
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        unknown = set(self.mode) - {"area", "max"}
+        if unknown:
+            raise ValueError(f'mode is "area" or "max", got {sorted(unknown)}')
+        self.resizer = resizer  # its record is what it inverts
+
+    @abstractmethod
+    def new_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width that a photo of some height and width gets."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the data with the keys resized."""
+        items = dict(data)
+        for key, mode in self.key_iterator(items, self.mode):
+            items[key] = self._resize(items[key], mode)
+        return items
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the data with the keys at their original size, float32."""
+        items = dict(data)
+        for key in self.key_iterator(items):
+            items[key] = self.resizer.inverse(items[key])
+        return items
+
+    def _resize(self, image: Any, mode: str) -> torch.Tensor:
+        tracked = convert_to_tensor(image, track_meta=get_track_meta())
+        height, width = before = tuple(tracked.shape[1:])
+        after = self.new_size((height, width))
+        meta = self.resizer.track_transform_meta(
+            tracked,
+            sp_size=after,
+            affine=scale_affine(before, after),
+            extra_info={"mode": "bilinear", "align_corners": TraceKeys.NONE, "dtype": "float32", "new_dim": 0},
+            orig_size=before,
+            transform_info=self.resizer.get_transform_info(),
+        )
+        plain = convert_to_tensor(tracked, track_meta=False)
+        resized = resize_to_mean(plain, after) if mode == "area" else resize_to_largest(plain, after)
+        return MetaTensor(resized).copy_meta_from(meta) if isinstance(tracked, MetaTensor) else resized
+
+
+class ResizeLongestSided(_PhotoResize):
     """Make the longer side of photos and masks `longest_side` pixels and keep their proportions.
 
     The shorter side is rounded as by ``monai.transforms.Resize(size_mode="longest")``: 4288×2848 becomes 1072×712.
@@ -56,69 +110,51 @@ class ResizeLongestSided(MapTransform, InvertibleTransform):
         mode: Sequence[str] | str = "area",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
         if longest_side < 1:
             raise ValueError(f"longest_side is a number of pixels, got {longest_side}")
+        super().__init__(keys, Resize(longest_side, size_mode="longest", mode="bilinear"), mode, allow_missing_keys)
         self.longest_side = longest_side
-        self.mode = ensure_tuple_rep(mode, len(self.keys))
-        unknown = set(self.mode) - {"area", "max"}
-        if unknown:
-            raise ValueError(f'mode is "area" or "max", got {sorted(unknown)}')
-        self.resizer = Resize(longest_side, size_mode="longest", mode="bilinear")  # its record is what it inverts
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the data with the keys resized."""
-        items = dict(data)
-        for key, mode in self.key_iterator(items, self.mode):
-            items[key] = self._resize(items[key], mode)
-        return items
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the data with the keys at their original size, float32."""
-        items = dict(data)
-        for key in self.key_iterator(items):
-            items[key] = self.resizer.inverse(items[key])
-        return items
-
-    def _resize(self, image: Any, mode: str) -> torch.Tensor:
-        tracked = convert_to_tensor(image, track_meta=get_track_meta())
-        before = tuple(tracked.shape[1:])
-        scale = self.longest_side / max(before)
-        after = tuple(max(1, round(side * scale)) for side in before)
-        meta = self.resizer.track_transform_meta(
-            tracked,
-            sp_size=after,
-            affine=scale_affine(before, after),
-            extra_info={"mode": "bilinear", "align_corners": TraceKeys.NONE, "dtype": "float32", "new_dim": 0},
-            orig_size=before,
-            transform_info=self.resizer.get_transform_info(),
-        )
-        plain = convert_to_tensor(tracked, track_meta=False)
-        resized = _area(plain, after) if mode == "area" else _maximum(_maximum(plain, 1, after[0]), 2, after[1])
-        return MetaTensor(resized).copy_meta_from(meta) if isinstance(tracked, MetaTensor) else resized
+    def new_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, the longer `longest_side`."""
+        scale = self.longest_side / max(size)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _area(image: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """(C, H, W) → (C, *size) float32; channel by channel, since a whole photo in float32 takes 146 MB."""
-    if tuple(image.shape[1:]) == size:
-        return image.float()
-    mode = "area" if max(size) < max(image.shape[1:]) else "bilinear"
-    channels = [functional.interpolate(channel[None, None].float(), size=size, mode=mode)[0] for channel in image]
-    return torch.cat(channels)
+class ResizeToSized(_PhotoResize):
+    """Stretch photos and masks to one size, whatever their proportions.
 
+    Modes and inverse are those of :class:`ResizeLongestSided`.
 
-def _maximum(image: torch.Tensor, dim: int, size: int) -> torch.Tensor:
-    """Largest value of the pixels that each of `size` new ones covers, even in part, along one dimension.
+    Args:
+        keys: keys to resize, (C, H, W) each.
+        spatial_size: (height, width) in pixels.
+        mode: ``"area"`` for photos, ``"max"`` for masks; one for all keys or one for each.
+        allow_missing_keys: do not raise where a key is missing.
 
-    Torch's adaptive pooling knows no uint8; along one dimension after the other this takes a fifth of its time.
+    Raises:
+        ValueError: `spatial_size` is not two sizes of 1 or more, or a mode is neither.
+
+    Example:
+        >>> resize = ResizeToSized("image", spatial_size=(8, 8))
+        >>> small = resize({"image": torch.rand(3, 12, 16)})
+        >>> small["image"].shape, resize.inverse(small)["image"].shape
+        (torch.Size([3, 8, 8]), torch.Size([3, 12, 16]))
     """
-    length = image.shape[dim]
-    pixels = torch.arange(size, device=image.device)
-    starts = pixels * length // size
-    # an enlarged pixel lies in parts of two: it takes its first, as "nearest" does
-    lasts = ((pixels + 1) * length - 1) // size if size < length else starts
-    largest = image.index_select(dim, starts)
-    for offset in range(1, int((lasts - starts).max()) + 1):
-        covered = image.index_select(dim, torch.minimum(starts + offset, lasts))
-        torch.maximum(largest, covered, out=largest)
-    return largest
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spatial_size: Sequence[int],
+        mode: Sequence[str] | str = "area",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        if len(spatial_size) != 2 or min(spatial_size) < 1:
+            raise ValueError(f"spatial_size is a height and a width in pixels, got {list(spatial_size)}")
+        height, width = spatial_size
+        super().__init__(keys, Resize((height, width), mode="bilinear"), mode, allow_missing_keys)
+        self.spatial_size = (height, width)
+
+    def new_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """`spatial_size`, whatever the photo's."""
+        return self.spatial_size

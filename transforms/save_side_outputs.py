@@ -8,23 +8,21 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor
-from PIL import Image, ImageDraw, ImageFont
 
-from tinylesions.datasets.photos import read_photo
 from tinylesions.transforms.atomic import atomic_path
 from tinylesions.transforms.names import checked_lesions, output_name
+from tinylesions.transforms.panels import Scale, draw_panels, reduced_photo
 
 __all__ = ["SaveSideOutputsd"]
 
 _TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
-_CAPTION = "probability, square-root grey scale"
-_DARK, _WHITE, _BLANK = (16, 16, 16), (255, 255, 255), (48, 48, 64)
-_TEXT = 1 / 30  # height of a title as a share of a panel's width
-_SMALLEST_TEXT = 8  # pixels
-_GAP = 4  # pixels between panels
+_SCALE = Scale(
+    "probability, square-root grey scale",
+    np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1),
+    {probability**0.5: f"{probability:g}" for probability in _TICKS},
+)
 
 
 class SaveSideOutputsd(MapTransform):
@@ -79,10 +77,10 @@ class SaveSideOutputsd(MapTransform):
         for key in self.key_iterator(items):
             path = self.output_dir / f"{output_name(items[self.id_key])}.png"
             probabilities = _numpy(items[key])
-            photo = _reduced_photo(items[self.photo_key])
+            photo = reduced_photo(items[self.photo_key])
             truth = _numpy(items[self.label_key]) if self.label_key in items else None
             self._check(probabilities, photo, truth)
-            picture = _draw(self._rows(probabilities, photo, truth))
+            picture = draw_panels(self._rows(probabilities, photo, truth), _SCALE)
             with atomic_path(path) as temporary:
                 picture.save(temporary)
         return items
@@ -114,60 +112,5 @@ class SaveSideOutputsd(MapTransform):
         return rows
 
 
-def _reduced_photo(image: MetaTensor) -> np.ndarray:
-    """(H, W, 3) uint8: the file of a preprocessed photo at its size, in its own colours."""
-    height, width = image.shape[1:]
-    photo = Image.fromarray(read_photo(image.meta["filename_or_obj"]))
-    return np.asarray(photo.resize((width, height), Image.Resampling.BOX))
-
-
 def _numpy(image: Any) -> np.ndarray:
     return np.asarray(convert_to_numpy(convert_to_tensor(image, track_meta=False).float()))
-
-
-def _draw(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]]) -> Image.Image:
-    height, width = next(panel for _, panel in rows[0] if panel is not None).shape[:2]
-    size = _text_size([_CAPTION, *(title for row in rows for title, _ in row)], width)
-    font, strip = ImageFont.load_default(size), round(1.6 * size)
-    across, down = width + _GAP, strip + height + _GAP
-    right = len(rows[0]) * across - _GAP
-    picture = Image.new("RGB", (right, len(rows) * down + 3 * strip), _DARK)
-    draw = ImageDraw.Draw(picture)
-    for row, panels in enumerate(rows):
-        for column, (title, panel) in enumerate(panels):
-            left, top = column * across, row * down
-            draw.text((left + width / 2, top + strip / 2), title, fill=_WHITE, font=font, anchor="mm")
-            box = (left, top + strip, left + width, top + strip + height)
-            if panel is None:
-                picture.paste(_BLANK, box)
-            else:
-                picture.paste(Image.fromarray(panel).convert("RGB"), box)
-    _draw_scale(picture, font, (right - width, len(rows) * down, right), strip)
-    return picture
-
-
-def _text_size(texts: Sequence[str], width: int) -> int:
-    """Height in pixels at which every text is no wider than a panel, unless the panels are tiny."""
-    size = max(_SMALLEST_TEXT, round(width * _TEXT))
-    longest = max(ImageFont.load_default(size).getlength(text) for text in texts)
-    return max(_SMALLEST_TEXT, int(size * min(1, width / longest)))
-
-
-def _draw_scale(
-    picture: Image.Image, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, place: tuple[int, int, int], strip: int
-) -> None:
-    """Draw the caption, a bar from black to white and its probabilities, below the last panel."""
-    left, top, right = place
-    bar = np.tile(np.linspace(0, 255, right - left).astype(np.uint8), (strip // 2, 1))
-    picture.paste(Image.fromarray(bar).convert("RGB"), (left, top + strip))
-    draw = ImageDraw.Draw(picture)
-    draw.text((right, top + strip / 2), _CAPTION, fill=_WHITE, font=font, anchor="rm")
-    free = left
-    for probability in _TICKS:
-        text = f"{probability:g}"
-        length = font.getlength(text)
-        # a number stands centred below its grey level, the first and the last inside the bar
-        start = min(max(left + (right - left) * probability**0.5 - length / 2, left), right - length)
-        if start >= free:
-            draw.text((start, top + 2 * strip), text, fill=_WHITE, font=font, anchor="lm")
-            free = start + 1.3 * length

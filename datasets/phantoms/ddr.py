@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tinylesions.datasets.lesions import LESION_CODES, LESIONS
-from tinylesions.datasets.phantoms.idrid import JPEG_QUALITY, photo_seed, segmentation_grade
+from tinylesions.datasets.phantoms.idrid import JPEG_QUALITY, grading_grade, photo_seed, segmentation_grade
 from tinylesions.datasets.phantoms.noise import random_stream
 from tinylesions.datasets.phantoms.photo import FULL_SIZE, SMALLEST, FundusPhantom, draw_fundus
 
@@ -92,7 +92,7 @@ def write_ddr_grading(
         lines = []
         for index in range(count):
             name = f"007-{number + 3:04d}-{index:03d}.jpg"
-            phantom = _draw(seed, f"ddr grading {split}", index, size, (2, 0, 3, 4, 1)[index % 5])
+            phantom = _draw(seed, f"ddr grading {split}", index, size, grading_grade(index))
             Image.fromarray(phantom.photo).save(photos / name, quality=JPEG_QUALITY)
             lines.append(f"{name} {phantom.grade}\n")
             if progress is not None:

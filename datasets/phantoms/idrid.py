@@ -8,20 +8,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tinylesions.datasets.idrid import LESION_FOLDERS, OPTIC_DISC_FOLDER
 from tinylesions.datasets.lesions import LESION_CODES, LESIONS
+from tinylesions.datasets.masks import write_mask
 from tinylesions.datasets.phantoms.noise import random_stream
 from tinylesions.datasets.phantoms.photo import FULL_SIZE, FundusPhantom, draw_fundus, photo_geometry
 
-__all__ = ["JPEG_QUALITY", "photo_seed", "segmentation_grade", "write_idrid_grading", "write_idrid_segmentation"]
+__all__ = [
+    "JPEG_QUALITY",
+    "grading_grade",
+    "photo_seed",
+    "segmentation_grade",
+    "write_idrid_grading",
+    "write_idrid_segmentation",
+]
 
 JPEG_QUALITY = 92
 OFFICIAL_TRAINING = 54  # photos in IDRiD's training split: the testing photos are numbered on from here
-LESION_FOLDERS = {
-    "microaneurysm": "1. Microaneurysms",
-    "haemorrhage": "2. Haemorrhages",
-    "hard_exudate": "3. Hard Exudates",
-    "soft_exudate": "4. Soft Exudates",
-}
 
 
 def photo_seed(seed: int, split: str, index: int) -> int:
@@ -34,10 +37,9 @@ def segmentation_grade(index: int) -> int:
     return (3, 2, 4)[index % 3]
 
 
-def _write_mask(mask: np.ndarray, path: Path) -> None:
-    image = Image.frombytes("P", mask.shape[::-1], mask.astype(np.uint8).tobytes())
-    image.putpalette([0, 0, 0, 255, 0, 0])
-    image.save(path, compression="tiff_adobe_deflate")
+def grading_grade(index: int) -> int:
+    """Return the grade of photo ``index`` of a grading split: they go round, so that a handful of photos has all."""
+    return (2, 0, 3, 4, 1)[index % 5]
 
 
 def _edema_risk(phantom: FundusPhantom, seed: int, size: tuple[int, int]) -> int:
@@ -77,7 +79,7 @@ def write_idrid_segmentation(
     for split, first, count in (("a. Training Set", 1, training), ("b. Testing Set", first_testing, testing)):
         photos = base / "1. Original Images" / split
         truths = base / "2. All Segmentation Groundtruths" / split
-        for folder in (photos, *(truths / name for name in (*LESION_FOLDERS.values(), "5. Optic Disc"))):
+        for folder in (photos, *(truths / name for name in (*LESION_FOLDERS.values(), OPTIC_DISC_FOLDER))):
             folder.mkdir(parents=True, exist_ok=True)
         for index in range(count):
             name = f"IDRiD_{first + index:02d}"
@@ -86,8 +88,8 @@ def write_idrid_segmentation(
             for lesion in LESIONS:
                 if lesion in phantom.masks:
                     file = f"{name}_{LESION_CODES[lesion]}.tif"
-                    _write_mask(phantom.masks[lesion], truths / LESION_FOLDERS[lesion] / file)
-            _write_mask(phantom.optic_disc, truths / "5. Optic Disc" / f"{name}_OD.tif")
+                    write_mask(truths / LESION_FOLDERS[lesion] / file, phantom.masks[lesion])
+            write_mask(truths / OPTIC_DISC_FOLDER / f"{name}_OD.tif", phantom.optic_disc)
             if progress is not None:
                 progress()
     return Path(root)
@@ -120,7 +122,7 @@ def write_idrid_grading(
         for index in range(count):
             name = f"IDRiD_{index + 1:03d}"
             drawn = photo_seed(seed, f"idrid grading {split}", index)
-            phantom = draw_fundus(drawn, size, (2, 0, 3, 4, 1)[index % 5])
+            phantom = draw_fundus(drawn, size, grading_grade(index))
             Image.fromarray(phantom.photo).save(photos / f"{name}.jpg", quality=JPEG_QUALITY)
             rows.append(f"{name},{phantom.grade},{_edema_risk(phantom, drawn, size)}")
             if progress is not None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tinylesions.datasets import LESION_CODES, LESIONS, load_datalist
+from tinylesions.datasets import LESION_CODES, LESIONS, load_datalist, save_datalist
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -43,11 +43,63 @@ def test_grading_and_seed(tinylesions, tmp_path):
             "phantom", tmp_path / name, "--grading", "--photos", 1, 0, 1, "--size", 192, 256, "--seed", seed
         )
         assert answer.code == 0
-        assert "check-data" not in answer.out, "it reads no grades"
+        assert f'check them with: tinylesions check-data idrid_grading "{tmp_path / name}"' in answer.out
     first, again, other = (contents(tmp_path / name) for name in ("a", "again", "other"))
     assert first == again
     assert first.keys() == other.keys()
     assert first != other
+
+
+@pytest.mark.parametrize(
+    ("options", "layout"),
+    [
+        (("--layout", "idrid", "--grading"), "idrid_grading"),
+        (("--layout", "ddr", "--grading"), "ddr_grading"),
+        (("--layout", "eyepacs"), "eyepacs"),
+    ],
+)
+def test_graded_phantoms_pass_the_check(tinylesions, tmp_path, options, layout):
+    data, csv, datalist = tmp_path / "data", tmp_path / "table.csv", tmp_path / "list.json"
+    answer = tinylesions("phantom", data, *options, "--photos", 4, 2, 1, "--size", 192, 256)
+    assert answer.out == f'7 phantoms in {data}; check them with: tinylesions check-data {layout} "{data}"\n'
+    answer = tinylesions("check-data", layout, data, "--csv", csv, "--save-datalist", datalist)
+    assert answer.code == 0
+    assert f"{layout} in {data}: 7 photos\n" in answer.out
+    assert "no problem" in answer.out
+    assert "MA" not in answer.out
+    table = pd.read_csv(csv, index_col="id")
+    assert list(table.columns) == ["split", "height", "width", "grade", "problem", "warning"]
+    assert {item["id"]: item["grade"] for item in load_datalist(datalist)} == dict(table["grade"])
+    counts = table["grade"].value_counts()
+    for grade in range(5):
+        count = int(counts.get(grade, 0))
+        assert f"{grade}: {count} photo{'' if count == 1 else 's'} " in answer.out
+    assert tinylesions("check-data", "json", datalist).code == 0
+
+
+def test_problems_of_graded_photos(tinylesions, tmp_path):
+    tinylesions("phantom", tmp_path / "data", "--layout", "eyepacs", "--photos", 2, 0, 0, "--size", 192, 256)
+    (tmp_path / "data" / "train" / "10_right.jpeg").write_bytes(b"")
+    answer = tinylesions("check-data", "eyepacs", tmp_path / "data")
+    assert answer.code == 2
+    assert "problem: " in answer.out
+    assert "10_right.jpeg: the photo is empty" in answer.out
+    assert not (tmp_path / "data" / "test").exists()
+    (tmp_path / "data" / "train" / "10_right.jpeg").unlink()
+    assert "10_right: this photo" in tinylesions("check-data", "eyepacs", tmp_path / "data").problem
+
+
+def test_what_is_unknown_is_a_question_mark(tinylesions, dataset, tmp_path):
+    datalist = tmp_path / "list.json"
+    tinylesions("check-data", "idrid", dataset, "--save-datalist", datalist)
+    items = load_datalist(datalist)
+    del items[0]["label"]
+    save_datalist([{**items[0], "grade": 2}, *items[1:]], datalist)
+    answer = tinylesions("check-data", "json", datalist)
+    rows = {words[0]: words for words in map(str.split, answer.out.splitlines()) if words and "IDRiD_" in words[0]}
+    assert rows[items[0]["id"]][3:] == ["?", "?", "?", "?", "2", "ok"]
+    assert rows[items[1]["id"]][-2:] == ["?", "ok"]
+    assert "?" not in rows[items[1]["id"]][:-2]
 
 
 def test_table_and_datalist(tinylesions, dataset, tmp_path):

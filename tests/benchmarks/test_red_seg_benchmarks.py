@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,6 +17,7 @@ from tinylesions.networks import RedSeg
 
 WIDTHS = (4, 4, 8, 8, 8)
 SIZE = (224, 320)
+STAGE_1 = training_step.CONTENDERS["stage 1, float32"]
 
 
 @pytest.fixture
@@ -69,8 +71,8 @@ def test_the_papers_photo_has_11704_windows():
 
 
 def test_training_step_figures_belong_together(in_this_process):
-    rows = training_step.compare(True, SIZE, WIDTHS)
-    assert [row["step"] for row in rows] == list(training_step.CONTENDERS)
+    rows = training_step.compare(True, SIZE, WIDTHS, [training_step.RED_SEG])
+    assert [row["step"] for row in rows] == [f"stage {n}, {kind}" for n in (1, 2) for kind in ("float32", "bf16")]
     for row in rows:
         parts = [row[f"{name} (s)"] for name in ("forward", "loss", "backward", "optimiser")]
         assert row["steps"] == 3
@@ -89,17 +91,17 @@ def test_the_timed_steps_train(monkeypatch):
     trained = []
     parse = training_step.bundle_config
 
-    def remembered(**overrides):
-        parser = parse(**overrides, learning_rate=1e-5, reduction="mean")
+    def remembered(bundle, **overrides):
+        parser = parse(bundle, **overrides, learning_rate=1e-5, reduction="mean")
         trained.append(parser.get_parsed_content("network"))
         return parser
 
     monkeypatch.setattr(training_step, "bundle_config", remembered)
-    training_step.steps(1, "float32", SIZE, WIDTHS, warm_up=1, measured=1)
+    training_step.steps(STAGE_1, SIZE, WIDTHS, warm_up=1, measured=1)
 
     torch.manual_seed(0)
     network = RedSeg(widths=WIDTHS)
-    image, target = training_step.example(SIZE, parse())
+    image, target = training_step.example(training_step.RED_SEG, SIZE, parse())
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-5, momentum=0.9, weight_decay=0.0005)
     untrained = network.state_dict()["encoder.features.0.weight"].clone()
     for _ in range(2):
@@ -128,14 +130,13 @@ def test_timed_methods_count_forward_and_backward_and_are_put_back():
     assert seconds == [1, 1]
 
 
-def test_a_loss_that_chooses_otherwise_is_reported(monkeypatch):
-    monkeypatch.setattr(training_step, "CHOICE", ("msort",))
+def test_a_loss_that_chooses_otherwise_is_reported():
     with pytest.raises(RuntimeError, match="msort"):
-        training_step.steps(1, "float32", SIZE, WIDTHS, warm_up=0, measured=1)
+        training_step.steps(replace(STAGE_1, choice=("msort",)), SIZE, WIDTHS, warm_up=0, measured=1)
 
 
 def test_the_example_is_scaled_and_has_both_lesions():
-    image, target = training_step.example(SIZE, training_step.bundle_config())
+    image, target = training_step.example(training_step.RED_SEG, SIZE, training_step.bundle_config())
     assert image.shape == (1, 3, *SIZE)
     assert target.shape == (1, 2, *SIZE)
     assert (target.sum((0, 2, 3)) > 0).all()

@@ -74,3 +74,45 @@ def write_ddr(root: Path, counts: Mapping[str, int]) -> Path:
                 write_grey_mask(labels / code / f"{name}.tif", square(side))
             write_grey_mask(labels / "SE" / f"{name}.tif", square(0))
     return root
+
+
+def write_idrid_grading(root: Path, training: Mapping[int, int], testing: Mapping[int, int]) -> Path:
+    """Number -> grade; the training table has the nine empty columns of the official one, and both its line ends."""
+    base = root / "B. Disease Grading"
+    for grades, folder, table, tail in (
+        (training, "a. Training Set", "a. IDRiD_Disease Grading_Training Labels.csv", "," * 9),
+        (testing, "b. Testing Set", "b. IDRiD_Disease Grading_Testing Labels.csv", ""),
+    ):
+        rows = [f"Image name,Retinopathy grade,Risk of macular edema{tail}"]
+        for number, grade in grades.items():
+            write_photo(base / "1. Original Images" / folder / f"IDRiD_{number:03}.jpg")
+            rows.append(f"IDRiD_{number:03},{grade},0{tail}")
+        (base / "2. Groundtruths").mkdir(exist_ok=True)
+        (base / "2. Groundtruths" / table).write_bytes(("\r\n".join(rows) + "\r\n").encode())
+    return root
+
+
+def write_ddr_grading(root: Path, grades: Mapping[str, Iterable[int]]) -> Path:
+    """Folder -> grades of its photos."""
+    for folder, of_photos in grades.items():
+        lines = []
+        for number, grade in enumerate(of_photos):
+            name = f"007-{len(folder):04}-{number:03}.jpg"
+            write_photo(root / "DR_grading" / folder / name)
+            lines.append(f"{name} {grade}\n")
+        (root / "DR_grading" / f"{folder}.txt").write_text("".join(lines))
+    return root
+
+
+def write_eyepacs(root: Path, train: Mapping[str, int], test: Mapping[str, int]) -> Path:
+    """Name of an eye -> grade; a set without eyes is left out."""
+    for grades, folder, table, header, tail in (
+        (train, "train", "trainLabels.csv", "image,level", ""),
+        (test, "test", "retinopathy_solution.csv", "image,level,Usage", ",Public"),
+    ):
+        for name in grades:
+            write_photo(root / folder / f"{name}.jpeg")
+        if grades:
+            rows = [header, *(f"{name},{grade}{tail}" for name, grade in grades.items())]
+            (root / table).write_text("\n".join(rows) + "\n")
+    return root

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinylesions.datasets.check import check_segmentation, iter_check
+from tinylesions.datasets.check import check_datalist, iter_check
 from tinylesions.datasets.ddr import ddr_segmentation
 from tinylesions.datasets.idrid import idrid_segmentation
 
@@ -23,7 +23,7 @@ def items(tmp_path) -> list[dict]:
 
 
 def test_sound_set_has_counts_and_no_problem(items):
-    report = check_segmentation(items)
+    report = check_datalist(items)
     assert report.problems == report.warnings == []
     frame = report.to_frame()
     assert frame.to_dict("list") == {
@@ -49,7 +49,7 @@ def test_every_problem_of_a_photo_is_named_and_the_others_go_on(items):
     write_palette_mask(Path(masks["haemorrhage"]), square(3)[:, :5])
     opaque = np.dstack([square(2) * 255] * 3 + [np.full((12, 16), 255, np.uint8)])
     Image.fromarray(opaque).save(masks["hard_exudate"])
-    report = check_segmentation(items)
+    report = check_datalist(items)
     assert [bool(row.problem) for row in report.rows] == [False, False, True, False, False]
     row = report.rows[2]
     for words in ("truncated", "all black", "5 × 12 pixels and its photo 16 × 12", "alpha channel"):
@@ -80,8 +80,8 @@ def test_misspelt_lesion_is_a_problem(items):
 
 def test_black_masks_are_a_problem_unless_the_data_set_ships_them(tmp_path):
     items = ddr_segmentation(write_ddr(tmp_path, {"train": 2}))
-    assert check_segmentation(items, allow_empty=True).problems == []
-    assert len(check_segmentation(items).problems) == 2
+    assert check_datalist(items, allow_empty=True).problems == []
+    assert len(check_datalist(items).problems) == 2
 
 
 def test_rows_come_one_by_one(items):
@@ -89,3 +89,40 @@ def test_rows_come_one_by_one(items):
     assert next(rows).id == "IDRiD_03"
     Path(items[1]["image"]).write_bytes(b"")  # not yet read
     assert "is empty" in next(rows).problem
+
+
+def test_grades_without_masks_have_no_lesion_columns(items):
+    photos = [{key: item[key] for key in ("id", "image", "split")} for item in items]
+    graded = [{**photo, "grade": grade} for photo, grade in zip(photos, (3, 0, 3, 4, 1), strict=True)]
+    Path(items[1]["image"]).write_bytes(b"")
+    report = check_datalist(graded)
+    assert list(report.to_frame().columns) == ["id", "split", "height", "width", "grade", "problem", "warning"]
+    assert report.to_frame()["grade"].tolist() == [3, 0, 3, 4, 1]
+    assert report.graded == {0: 1, 1: 1, 2: 0, 3: 2, 4: 1}
+    assert report.totals == {}
+    assert report.warnings == []
+    assert ["is empty" in row.problem for row in report.rows] == [False, True, False, False, False]
+
+
+def test_masks_and_grades_that_are_unknown_are_neither_zero_nor_counted(items):
+    unmasked = {key: items[2][key] for key in ("id", "image", "split")}
+    report = check_datalist([items[0], {**unmasked, "grade": 2}, {**items[1], "grade": 4}])
+    frame = report.to_frame()
+    assert frame["haemorrhage"].isna().tolist() == [False, True, False]
+    assert frame["grade"].isna().tolist() == [True, False, False]
+    assert frame.to_csv(index=False).split("\n")[2] == "IDRiD_12,training,12,16,,,,,2,,"
+    assert report.totals == {"microaneurysm": 2, "haemorrhage": 8, "hard_exudate": 0, "soft_exudate": 16}
+    assert report.graded == {0: 0, 1: 0, 2: 1, 3: 0, 4: 1}
+
+
+@pytest.mark.parametrize(("grade", "warns"), [(0, False), (3, True)])
+def test_only_grade_0_has_no_lesions(items, grade, warns):
+    row = next(iter_check([{**items[0], "label": {}, "grade": grade}]))
+    assert (f"no lesion is marked in this photo; its grade is {grade}" in row.warning) == warns
+
+
+@pytest.mark.parametrize("grade", [5, -1, "2", 1.5])
+def test_what_is_no_grade_is_a_problem(items, grade):
+    row = next(iter_check([{**items[0], "grade": grade}]))
+    assert f"{grade!r} is no grade" in row.problem
+    assert row.grade is None

@@ -45,6 +45,18 @@ def test_saved_datalist_is_relative_and_comes_back(tmp_path, items):
     assert [file.name for file in path.parent.iterdir()] == ["datalist.json"]
 
 
+def test_grades_and_what_a_network_wrote_come_back(tmp_path, items):
+    photo = {key: items[0][key] for key in ("id", "image")}
+    graded = [
+        {**photo, "grade": 0, "split": "training"},
+        {**photo, "grade": 4, "pseudo": [], "split": "training"},
+        {**photo, "grade": 2, "label": items[0]["label"], "pseudo": ["grade", "label"], "split": "validation"},
+        {**photo, "label": {}, "split": "test"},
+    ]
+    save_datalist(graded, tmp_path / "data.json")
+    assert load_datalist(tmp_path / "data.json") == graded
+
+
 def test_saved_datalist_moves_with_its_folder(tmp_path, items):
     save_datalist(items, tmp_path / "data.json")
     (tmp_path / "elsewhere").mkdir()
@@ -79,6 +91,16 @@ def test_failed_save_leaves_the_old_file(tmp_path, items):
         ('{"test": [{"id": "a", "image": "a.jpg"}]}', "entry 1 of test"),
         ('{"test": [{"id": "a", "image": "a.jpg", "label": {"haemorrhage": 3}}]}', "entry 1 of test"),
         ('{"test": [7]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "label": null, "grade": 1}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 5}]}', "entry 1 of test .* a label or a grade, or both"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": -1}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": true}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 1.0}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": null, "label": {}}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 1, "pseudo": "grade"}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 1, "pseudo": ["grades"]}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 1, "pseudo": [["grade"]]}]}', "entry 1 of test"),
+        ('{"test": [{"id": "a", "image": "a.jpg", "grade": 1, "pseudo": ["grade", "grade"]}]}', "entry 1 of test"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, words):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinylesions.datasets.check import check_segmentation
+from tinylesions.datasets.check import check_datalist
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.idrid import IDRID_VALIDATION_IDS, idrid_segmentation
 
@@ -170,7 +170,7 @@ def test_folder_without_photos_is_refused(small):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*where the paper has")
 def test_real_photos_and_masks_pass_the_check(real_data):
-    report = check_segmentation(idrid_segmentation(real_data / "idrid"))
+    report = check_datalist(idrid_segmentation(real_data / "idrid"))
     assert report.problems == report.warnings == []
     frame = report.to_frame().set_index("id")
     assert (frame["height"] == 2848).all()

@@ -45,6 +45,20 @@ def test_lossless_rgb_comes_back_unchanged(tmp_path, rgb, suffix):
     np.testing.assert_array_equal(photo, rgb)
 
 
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(400, (400, 600)), (200, (200, 300)), (101, (200, 300)), (100, (100, 150)), (1, (50, 75))]
+)
+def test_a_jpg_is_decoded_at_a_reduced_size_on_demand(tmp_path, at_least, size):
+    smooth = np.add.outer(np.arange(400) / 4, np.arange(600) / 6).astype(np.uint8)
+    path = save(np.stack([smooth, smooth[::-1], 255 - smooth], 2), tmp_path / "a.jpg", quality=95)
+    photo = read_photo(path, at_least)
+    assert photo.shape == (*size, 3)
+    factor = 400 // size[0]
+    means = read_photo(path).reshape(size[0], factor, size[1], factor, 3).mean(axis=(1, 3))
+    assert np.abs(photo - means).max() < 4
+    assert read_photo(save(smooth, tmp_path / "a.png"), at_least).shape == (400, 600, 3)
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path, rgb, suffix, orientation):

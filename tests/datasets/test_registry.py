@@ -6,9 +6,12 @@ import pytest
 
 from tinylesions.datasets import LAYOUTS, InputError, read_layout, save_datalist
 from tinylesions.datasets.ddr import ddr_segmentation
+from tinylesions.datasets.graded_ddr import ddr_grading
+from tinylesions.datasets.graded_eyepacs import eyepacs
+from tinylesions.datasets.graded_idrid import idrid_grading
 from tinylesions.datasets.idrid import idrid_segmentation
 
-from .layouts import write_ddr, write_idrid
+from .layouts import write_ddr, write_ddr_grading, write_eyepacs, write_idrid, write_idrid_grading
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has:UserWarning")
 
@@ -26,11 +29,26 @@ def test_layouts_by_name(tmp_path):
     assert [item["id"] for item in own] == ["IDRiD_01", "IDRiD_02", "IDRiD_55"]
 
 
+def test_grading_layouts_by_name(tmp_path):
+    grades = dict.fromkeys(range(1, 4), 2)
+    idrid = write_idrid_grading(tmp_path / "idrid", grades, grades)
+    ddr = write_ddr_grading(tmp_path / "ddr", {"train": (0, 1), "valid": (3,), "test": (4,)})
+    kaggle = write_eyepacs(tmp_path / "eyepacs", {"10_left": 0, "10_right": 1}, {"1_left": 4})
+    for name, root, read in (("idrid_grading", idrid, idrid_grading), ("ddr_grading", ddr, ddr_grading)):
+        assert read_layout(name, root) == read(root)
+    assert read_layout("eyepacs", str(kaggle)) == eyepacs(kaggle)
+    for items in (read_layout("idrid_grading", idrid), read_layout("eyepacs", kaggle)):
+        save_datalist(items, tmp_path / "own.json")
+        assert read_layout("json", tmp_path / "own.json") == items
+
+
 def test_black_masks_are_wrong_in_idrid_only():
     assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid"}
 
 
 @pytest.mark.parametrize("name", ["IDRiD", "messidor", ""])
 def test_unknown_layout_names_the_known_ones(tmp_path, name):
-    with pytest.raises(InputError, match=f"no layout '{name}': choose one of idrid, ddr, json"):
+    with pytest.raises(
+        InputError, match=f"no layout '{name}': choose one of idrid, ddr, json, idrid_grading, ddr_grading, eyepacs"
+    ):
         read_layout(name, tmp_path)

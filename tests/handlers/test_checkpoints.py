@@ -179,3 +179,29 @@ def test_best_model_that_was_removed_is_written_again(tmp_path):
     validate(best, network, [0.6])
     best.path.unlink()
     assert validate(best, network, [0.5]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([(0.5, 0.5), (0.9, 0.0), (0.1, 0.95)], 2),  # means 0.5, 0.45, 0.525
+        ([(0.5, math.nan), (0.6, math.nan), (0.4, math.nan)], 1),
+        ([(math.nan, math.nan), (math.nan, math.nan)], 0),
+        ([(math.nan, math.nan), (0.1, math.nan), (0.0, 0.1)], 1),
+    ],
+)
+def test_best_model_of_several_metrics(tmp_path, values, kept):
+    """The key metric, which falls, does not count."""
+    network = nn.Linear(1, 1, bias=False)
+    best = BestModel(tmp_path / "model.pt", network, metrics=["accuracy", "precision"])
+    for epoch, (accuracy, precision) in enumerate(values):
+        nn.init.constant_(network.weight, epoch)
+        metrics = {"score": -epoch, "accuracy": accuracy, "precision": precision}
+        best(SimpleNamespace(state=SimpleNamespace(metrics=metrics, key_metric_name="score")))
+    assert float(torch.load(best.path)["weight"]) == kept
+
+
+@pytest.mark.parametrize("metrics", [[], "accuracy"])
+def test_best_model_of_no_metrics(tmp_path, metrics):
+    with pytest.raises(ValueError, match="must be a list of names"):
+        BestModel(tmp_path / "model.pt", nn.Linear(1, 1), metrics=metrics)

@@ -17,9 +17,9 @@ BUNDLES = Path(__file__).parents[2] / "monai_bundles"
 TABLES = sorted(BUNDLES.glob("*/experiments/*.json"))
 
 TABLE_KEYS = {"title", "paper", "dataset", "metric", "protocol", "overrides", "rows"}
-OPTIONAL_TABLE_KEYS = {"note", "open", "scores"}
+OPTIONAL_TABLE_KEYS = {"note", "open", "scores", "evaluation_dataset"}
 ROW_KEYS = {"name", "train", "evaluate", "published"}
-OPTIONAL_ROW_KEYS = {"weights_of", "weights", "integrates", "configs", "note"}
+OPTIONAL_ROW_KEYS = {"weights_of", "weights", "integrates", "configs", "note", "published_std"}
 
 
 def all_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,12 +47,13 @@ class TestTable:
         assert table.keys() - OPTIONAL_TABLE_KEYS == TABLE_KEYS
         assert table["dataset"] in LAYOUTS
         assert table["overrides"]["layout"] == table["dataset"]
+        assert table.get("evaluation_dataset", "ddr") in LAYOUTS
         for row in table["rows"]:
             assert row.keys() - OPTIONAL_ROW_KEYS == ROW_KEYS
             assert row.get("integrates", True) is True
             assert not ("integrates" in row and "scores" in table), "output integration has the average precision only"
         for row in table.get("open", []):
-            assert row.keys() - {"note"} == {"name", "why", "published"}
+            assert row.keys() - {"note", "published_std"} == {"name", "why", "published"}
 
     def test_names_are_unique_and_weights_come_from_rows_that_train(self, path):
         table = read_json(path)
@@ -70,10 +71,13 @@ class TestTable:
     def test_published_values(self, path):
         table = read_json(path)
         labels = [f" {label}" for label in table["scores"]] if "scores" in table else [""]
-        columns = {f"{lesion}{label}" for lesion in (*LESIONS, "mean") for label in labels}
+        columns = {f"{column}{label}" for column in (*LESIONS, "mean", "grade") for label in labels}
         for row in all_rows(table):
             assert row["published"].keys() <= columns
             assert all(value is None or 0 <= value <= 1 for value in row["published"].values())
+            figures = {column for column, value in row["published"].items() if value is not None}
+            assert row.get("published_std", {}).keys() <= figures, "a deviation without its mean"
+            assert all(0 < value < 0.5 for value in row.get("published_std", {}).values())
 
     def test_scores_are_rows_of_an_evaluation(self, path):
         scores = read_json(path).get("scores", {})

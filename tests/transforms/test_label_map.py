@@ -36,6 +36,16 @@ def test_against_pixel_by_pixel(seed, priority):
     assert torch.equal(found, literal(masks, field_of_view, priority))
 
 
+def test_without_a_black_background():
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(4, 13, 17, generator=generator) < 0.2).to(torch.uint8)
+    found = LesionMasksToLabelMapd(mask_key=None)({"label": MetaTensor(masks)})["label"]
+    assert isinstance(found, MetaTensor)
+    assert (found.shape, found.dtype) == ((1, 13, 17), torch.uint8)
+    assert torch.equal(found.as_tensor(), literal(masks, torch.ones(1, 13, 17), OVERLAP_PRIORITY))
+    assert set(found.unique().tolist()) == set(range(5))
+
+
 def test_rarer_lesion_wins_each_overlap_of_two():
     """The order that the paper leaves open and this project decided: MA > SE > HE > EX."""
     order = ["microaneurysm", "soft_exudate", "haemorrhage", "hard_exudate"]

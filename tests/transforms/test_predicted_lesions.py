@@ -17,6 +17,15 @@ def test_softmax_takes_the_largest():
     assert torch.equal(lesions, torch.stack([probabilities[CLASSES.index(lesion)] for lesion in LESIONS]))
 
 
+def test_softmax_without_black_background():
+    probabilities = torch.rand(5, 30, 40, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
+    label_map, lesions = label_map_of_softmax(probabilities, CLASSES[:5])
+    np.testing.assert_array_equal(label_map.numpy(), probabilities.numpy().argmax(axis=0))
+    assert torch.equal(lesions, probabilities[1:])
+    with pytest.raises(ValueError, match="zip"):
+        label_map_of_softmax(probabilities)
+
+
 @pytest.mark.parametrize(
     "lesions", [("microaneurysm", "haemorrhage"), ("soft_exudate", "microaneurysm", "haemorrhage"), ("haemorrhage",)]
 )

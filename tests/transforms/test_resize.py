@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, NormalizeIntensityd, Resize
 from PIL import Image
 
-from tinylesions.transforms import FieldOfViewMaskd, LoadPhotod, ResizeLongestSided
+from tinylesions.transforms import FieldOfViewMaskd, LoadPhotod, ResizeLongestSided, ResizeToSized
 
 RNG = np.random.default_rng(0)
 CASES = [  # height, width, longest side: whole, odd and broken factors, equal size, enlarging
@@ -202,6 +202,84 @@ def test_bad_arguments():
         ResizeLongestSided("image", 8, "nearest")
     with pytest.raises(ValueError, match="longest_side"):
         ResizeLongestSided("image", 0)
+
+
+STRETCHES = [  # height, width, new size: both sides shrink, one of them, none, both grow, one grows and one shrinks
+    (24, 40, (10, 16)),
+    (37, 23, (11, 11)),
+    (24, 40, (24, 9)),
+    (24, 40, (24, 40)),
+    (9, 14, (20, 33)),
+    (9, 40, (16, 16)),
+    (40, 9, (16, 16)),
+]
+
+
+def stretched(image, size: tuple[int, int], mode: str) -> torch.Tensor:
+    return ResizeToSized("image", size, mode)({"image": image})["image"]
+
+
+@pytest.mark.parametrize(("height", "width", "size"), STRETCHES)
+def test_stretched_photo_against_one_side_after_the_other(height, width, size):
+    """A matrix for each side: shares of what a pixel covers where it shrinks, a line between two where it grows."""
+
+    def weights(new: int, old: int) -> np.ndarray:
+        matrix = np.zeros((new, old))
+        for row, (first, end) in enumerate(covered(new, old)):
+            if new <= old:
+                matrix[row, first:end] = 1 / (end - first)
+            else:
+                place = min(max((row + 0.5) * old / new - 0.5, 0), old - 1)
+                below = min(int(place), old - 2)
+                matrix[row, [below, below + 1]] = below + 1 - place, place - below
+        return matrix
+
+    image = RNG.integers(0, 256, (3, height, width), dtype=np.uint8)
+    expected = weights(size[0], height) @ image @ weights(size[1], width).T
+    small = stretched(image, size, "area")
+    assert (small.shape, small.dtype) == ((3, *size), torch.float32)
+    np.testing.assert_allclose(small.numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), STRETCHES)
+def test_stretched_mask_against_a_loop(height, width, size):
+    mask = RNG.integers(0, 2, (2, height, width), dtype=np.uint8)
+
+    def lasts(new: int, old: int) -> list[list[int]]:
+        if new > old:
+            return [[row * old // new] for row in range(new)]
+        return [list(range(first, end)) for first, end in covered(new, old)]
+
+    rows, columns = lasts(size[0], height), lasts(size[1], width)
+    expected = np.array([[mask[:, row][:, :, column].max(axis=(1, 2)) for column in columns] for row in rows])
+    small = stretched(mask, size, "max")
+    assert small.dtype == torch.uint8
+    np.testing.assert_array_equal(small.numpy(), np.moveaxis(expected, -1, 0))
+
+
+@pytest.mark.parametrize(("height", "width", "size"), STRETCHES)
+def test_stretched_prediction_comes_back_bilinearly(height, width, size):
+    resize = ResizeToSized("image", size)
+    small = Compose([resize])({"image": MetaTensor(torch.rand(3, height, width), affine=torch.eye(3))})
+    factors = [height / size[0], width / size[1]]
+    torch.testing.assert_close(small["image"].affine.diagonal()[:2], torch.tensor(factors, dtype=torch.float64))
+    prediction = torch.rand(2, *size)
+    full = back_to_full(resize, small, prediction)
+    expected = torch.nn.functional.interpolate(prediction[None], size=(height, width), mode="bilinear")[0]
+    torch.testing.assert_close(full.as_tensor(), expected)
+    assert full.applied_operations == []
+
+
+def test_stretched_in_one_list_with_its_mask():
+    items = ResizeToSized(["image", "label"], [512, 512], ["area", "max"], allow_missing_keys=True)(
+        {"image": torch.zeros(3, 284, 428, dtype=torch.uint8)}
+    )
+    assert items["image"].shape == (3, 512, 512)
+    for size in ((8,), (8, 0), (8, 8, 8)):
+        with pytest.raises(ValueError, match="spatial_size"):
+            ResizeToSized("image", size)
+    with pytest.raises(ValueError, match="bilinear"):
+        ResizeToSized("image", (8, 8), "bilinear")
 
 
 def test_blocks_of_the_reference_cover_the_photo():

@@ -154,6 +154,48 @@ def test_sigmoid_of_some_lesions(data, tmp_path, lesions):
         assert summary[f"{lesion}_area_px"] == (expected == CLASSES.index(lesion)).sum()
 
 
+def test_softmax_without_black_background(data, tmp_path):
+    data["pred"] = data["pred"][:5].softmax(dim=0)
+    folder = Path(SaveLesionsd("pred", tmp_path / "out", classes=list(CLASSES[:5]))(data)["output"])
+    expected = expected_label_map(data)
+    assert set(np.unique(expected)) == set(range(6))  # black outside of the retina all the same
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "label_map.png")), expected)
+    for channel, lesion in enumerate(LESIONS, start=1):
+        stored = np.asarray(Image.open(folder / f"{lesion}.png")) / 65535
+        np.testing.assert_allclose(stored, data["pred"][channel].numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match=r"\(6, 120, 200\)"):
+        SaveLesionsd("pred", tmp_path / "out")(data)
+    with pytest.raises(ValueError, match="classes are"):
+        SaveLesionsd("pred", tmp_path / "out", classes=LESIONS)
+
+
+FACTS = {"grade": 3, "grade_name": "severe", "grade_probability_3": 0.6, "referable": True}
+
+
+def test_facts_and_evidence(data, tmp_path):
+    evidence = torch.zeros(1, 120, 200)
+    evidence[0, 60:, :] = 1
+    graded = data | {"facts": FACTS, "pred_grade_evidence": MetaTensor(evidence)}
+    folder = Path(SaveLesionsd("pred", tmp_path / "a")(graded)["output"])
+    assert names(folder) == sorted([*FILES, "grade_evidence.jpg"])
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert {name: summary[name] for name in FACTS} == FACTS
+    with Image.open(folder / "grade_evidence.jpg") as image:
+        assert (image.format, image.mode, image.width) == ("JPEG", "RGB", 200)
+        difference = np.abs(np.asarray(image)[:120].astype(int) - np.asarray(Image.open(data["photo"]))).max(axis=-1)
+    assert difference[:50].mean() < 6 < 60 < difference[70:].mean()
+    plain = Path(SaveLesionsd("pred", tmp_path / "b")(data)["output"])
+    assert names(plain) == FILES
+    assert (plain / "lesions.csv").read_bytes() == (folder / "lesions.csv").read_bytes()
+
+
+def test_evidence_of_another_size_leaves_no_folder(data, tmp_path):
+    data |= {"facts": FACTS, "pred_grade_evidence": torch.zeros(1, 12, 20)}
+    with pytest.raises(ValueError, match="of one size"):
+        SaveLesionsd("pred", tmp_path / "out")(data)
+    assert not (tmp_path / "out").exists()
+
+
 def test_sigmoid_needs_a_channel_for_each_lesion(data, tmp_path):
     with pytest.raises(ValueError, match=r"\(2, 120, 200\)"):
         SaveLesionsd("pred", tmp_path / "out", lesions=LESIONS[:2])(data)

@@ -12,6 +12,7 @@ from tinylesions.datasets.phantoms import (
     draw_fundus,
     write_ddr_grading,
     write_ddr_segmentation,
+    write_eyepacs,
     write_idrid_grading,
     write_idrid_segmentation,
 )
@@ -108,6 +109,27 @@ def test_ddr_grading_layout(tmp_path: Path) -> None:
     assert sorted(int(line.split()[1]) for line in lines) == [0, 1, 2, 3, 4]
     assert all((base / "train" / line.split()[0]).is_file() for line in lines)
     assert (base / "test.txt").read_text(encoding="utf-8") == ""
+
+
+def test_eyepacs_layout(tmp_path: Path) -> None:
+    root = write_eyepacs(tmp_path, 10, 3, (192, 256))
+    assert sorted(path.name for path in root.iterdir()) == [
+        "retinopathy_solution.csv",
+        "test",
+        "train",
+        "trainLabels.csv",
+    ]
+    train, test = (pd.read_csv(root / name) for name in ("trainLabels.csv", "retinopathy_solution.csv"))
+    assert list(train.columns) == ["image", "level"]
+    assert list(test.columns) == ["image", "level", "Usage"]
+    assert train["image"].tolist() == [f"{patient}_{eye}" for patient in range(10, 15) for eye in ("left", "right")]
+    assert test["image"].tolist() == ["15_left", "15_right", "16_left"]
+    assert sorted(train["level"][::2]) == [0, 1, 2, 3, 4]
+    assert np.abs(train["level"].to_numpy()[::2] - train["level"].to_numpy()[1::2]).max() == 1
+    assert files(root / "train") == sorted(f"{name}.jpeg" for name in train["image"])
+    assert files(root / "test") == sorted(f"{name}.jpeg" for name in test["image"])
+    photos = [path.read_bytes() for path in root.rglob("*.jpeg")]
+    assert len(set(photos)) == 13
 
 
 def test_splits_and_seeds_do_not_share_photos(tmp_path: Path) -> None:
