@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,15 @@ class Layout:
 
 LAYOUTS = {
     "idrid": Layout(idrid_segmentation, allow_empty=False),
+    "idrid_43_11": Layout(partial(idrid_segmentation, split_rule="43/11/27"), allow_empty=False),
     "ddr": Layout(ddr_segmentation, allow_empty=True),
     "json": Layout(load_datalist, allow_empty=True),
     "idrid_grading": Layout(idrid_grading, allow_empty=True),
     "ddr_grading": Layout(ddr_grading, allow_empty=True),
     "eyepacs": Layout(eyepacs, allow_empty=True),
 }
-"""Official folders of lesion masks (IDRiD, DDR) and of grades (IDRiD, DDR, EyePACS), and the JSON datalist of one's own
-photos (the root is the file)."""
+"""Official folders of lesion masks (IDRiD as two papers split it, DDR) and of grades (IDRiD, DDR, EyePACS), and the
+JSON datalist of one's own photos, whose root is the file."""
 
 
 def read_layout(layout: str, root: Path | str) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ def test_whole_set_is_split_as_in_the_paper(whole, below):
         warnings.simplefilter("error")
         items = idrid_segmentation(whole / below)
         assert counts(idrid_segmentation(whole, "54/27")) == {"training": 54, "test": 27}
+        assert counts(idrid_segmentation(whole, "43/11/27")) == {"training": 43, "validation": 11, "test": 27}
     assert counts(items) == {"training": 40, "validation": 14, "test": 27}
     assert {item["id"] for item in items if item["split"] == "test"} == {f"IDRiD_{n}" for n in range(55, 82)}
     assert len({item["id"] for item in items}) == 81

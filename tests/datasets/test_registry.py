@@ -22,6 +22,7 @@ def test_layouts_by_name(tmp_path):
         write_ddr(tmp_path / "ddr", {"train": 2, "valid": 1, "test": 1}),
     )
     assert read_layout("idrid", idrid) == idrid_segmentation(idrid)
+    assert read_layout("idrid_43_11", idrid) == idrid_segmentation(idrid, "43/11/27")
     assert read_layout("ddr", ddr) == ddr_segmentation(ddr)
     assert len(read_layout("ddr", str(ddr))) == 4
     save_datalist(idrid_segmentation(idrid), tmp_path / "idrid" / "own.json")
@@ -43,12 +44,10 @@ def test_grading_layouts_by_name(tmp_path):
 
 
 def test_black_masks_are_wrong_in_idrid_only():
-    assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid"}
+    assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid", "idrid_43_11"}
 
 
 @pytest.mark.parametrize("name", ["IDRiD", "messidor", ""])
 def test_unknown_layout_names_the_known_ones(tmp_path, name):
-    with pytest.raises(
-        InputError, match=f"no layout '{name}': choose one of idrid, ddr, json, idrid_grading, ddr_grading, eyepacs"
-    ):
+    with pytest.raises(InputError, match=f"no layout '{name}': choose one of {', '.join(LAYOUTS)}"):
         read_layout(name, tmp_path)
