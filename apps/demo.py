@@ -20,6 +20,7 @@ from tinylesions.monai_bundles import Bundle
 __all__ = ["run_demo"]
 
 PHOTOS = (16, 4, 4)
+GRADED_PHOTOS = (32, 8, 10)
 SIZE = (712, 1072)
 """A quarter of IDRiD's height and width: a microaneurysm is 3 to 6 pixels wide."""
 
@@ -42,29 +43,58 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
     warnings.filterwarnings("ignore", message=".*where the paper has")
     data, run, results = output_dir / "data", output_dir / "run", output_dir / "results"
     _refuse_other_bundle(run / "train_config.json", bundle, output_dir)
-    console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}")
-    if not data.exists():
-        write_phantoms(data, "idrid", PHOTOS, SIZE, seed=0)
+    dataset_dir = data
+    if bundle.graded:
+        dataset_dir = _draw_and_pseudo_label(bundle, data, run, console)
+    else:
+        console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}")
+        if not data.exists():
+            write_phantoms(data, "idrid", PHOTOS, SIZE, seed=0)
 
-    overrides = {"dataset_dir": data, "ckpt_dir": run, "output_dir": run}
+    overrides = {"dataset_dir": dataset_dir, "ckpt_dir": run, "output_dir": run}
     console.print(f"[b]2. Training[/b] {bundle.name} with the cpu preset in {escape(str(run))}")
     if not (run / "trained").is_file():
         run_workflow(build_workflow(bundle, ["train", "cpu"], overrides, "train"), run / "train_config.json")
         (run / "trained").touch()
 
-    console.print(f"[b]3. Evaluation[/b] on the {PHOTOS[2]} held-out phantoms")
+    console.print("[b]3. Evaluation[/b] on the held-out phantoms")
     run_workflow(build_workflow(bundle, ["train", "cpu", "evaluate"], overrides, "train"))
     scores = pd.read_csv(run / "scores.csv", index_col="score")
 
-    console.print(f"[b]4. Prediction[/b] of the held-out phantoms at full size in {escape(str(results))}")
-    photos = [Path(item["image"]) for item in select(idrid_segmentation(data), "test")]
+    console.print(f"[b]4. Prediction[/b] of held-out phantoms at full size in {escape(str(results))}")
+    masked = data / "segmentation" if bundle.graded else data
+    photos = [Path(item["image"]) for item in select(idrid_segmentation(masked), "test")]
     predict(photos, bundle, results, run / "model.pt", ["cpu"], say=partial(console.print, markup=False))
 
     mean = scores["mean"]["average precision (exact)"]
     console.print(f"\n[b]Mean average precision (exact) on held-out phantoms: {float(mean):.3f}[/b]")
+    if bundle.graded:
+        console.print(f"[b]Accuracy of the grade on held-out phantoms: {float(scores['grade']['accuracy']):.3f}[/b]")
     console.print("A score on drawings says that the software works, nothing about eyes.")
     console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv", markup=False)
     return scores
+
+
+def _draw_and_pseudo_label(bundle: Bundle, data: Path, run: Path, console: Console) -> Path:
+    """Draw a set with masks and a set with grades, write what each lacks, and return the datalist of both."""
+    folders = {"segmentation": PHOTOS, "grading": GRADED_PHOTOS}
+    total = sum(map(sum, folders.values()))
+    console.print(f"[b]1. {total} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}, with masks or grades")
+    for name, photos in folders.items():
+        if not (data / name).exists():
+            write_phantoms(data / name, "idrid", photos, SIZE, seed=0, grading=name == "grading")
+    labelled = data / "pseudo_labels"
+    if not (labelled / "joint.json").is_file():
+        console.print("[b]   Pseudo-labels[/b]: a network for each task writes what the other set lacks")
+        overrides = {
+            "grading_dir": data / "grading",
+            "segmentation_dir": data / "segmentation",
+            "pseudo_dir": labelled,
+            "ckpt_dir": run / "single_task",
+            "output_dir": run / "single_task",
+        }
+        run_workflow(build_workflow(bundle, ["train", "cpu", "pseudo_label"], overrides, "train"))
+    return labelled / "joint.json"
 
 
 def _refuse_other_bundle(config: Path, bundle: Bundle, output_dir: Path) -> None:

@@ -42,9 +42,7 @@ def without_twins(grading: Items, segmentation: Items, report: str | Path) -> di
     *kept, left_out = leaving_out_twins(grading, segmentation, twins)
     gone = {item["image"] for item in left_out}
     columns = ["grading", "grading_split", "segmentation", "segmentation_split", "left_out"]
-    rows = [
-        (twin.ids[0], twin.splits[0], twin.ids[1], twin.splits[1], bool(gone & set(twin.images))) for twin in twins
-    ]
+    rows = [(twin.ids[0], twin.splits[0], twin.ids[1], twin.splits[1], bool(gone & set(twin.images))) for twin in twins]
     with atomic_path(report) as temporary:
         pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)
     print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinylesions.datasets.errors import InputError
@@ -20,11 +20,13 @@ class Bundle:
         name: its folder.
         title: what it does, in a line.
         classes: the network's classes, in channel order.
+        graded: whether it also learns grades, from a second data set.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
+    graded: bool = field(default=False, kw_only=True)
 
     @property
     def root(self) -> Path:
@@ -83,8 +85,9 @@ BUNDLES = _registry(
         ),
         Bundle(
             name="fundus_dr_grading_segmentation",
-            title="Grade of diabetic retinopathy and its four lesions, one network of two tasks in one pass of the photo",
+            title="Grade of diabetic retinopathy and its four lesions, one network for both in one pass of the photo",
             classes=CLASSES[:-1],
+            graded=True,
         ),
     ]
 )

@@ -51,7 +51,9 @@ def check_component(component: dict[str, Any]) -> None:
     parsed = ConfigComponent(component, locator=ConfigParser().locator)
     target = pydoc.locate(parsed.resolve_module_name())
     assert callable(target), f"{component['_target_']} is nowhere"
-    inspect.signature(target).bind(**parsed.resolve_args())
+    signature = inspect.signature(target)
+    bind = signature.bind_partial if component.get("_mode_") == "callable" else signature.bind
+    bind(**parsed.resolve_args())
 
 
 def references(config: Any) -> set[str]:

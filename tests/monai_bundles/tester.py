@@ -59,6 +59,8 @@ class BundleTester(ConfigTester, CommandTester):
         "inference": {"key_metric"},  # there is no truth
     }
     """MONAI's optional properties that the bundle does without."""
+    not_run: ClassVar[set[tuple[str, ...]]] = set()
+    """Roads whose configs are checked, and which `road` does not walk."""
 
     def data_overrides(self, data: Path, folder: Path) -> dict[str, Any]:
         """What leads a training and an evaluation to the phantoms and to their own folders."""
@@ -98,6 +100,8 @@ class BundleTester(ConfigTester, CommandTester):
         road = Road(data, folder / "models", folder / "output", folder / "prediction", {})
         weights = (road.models / "model.pt").as_posix()
         for configs in self.roads:
+            if configs in self.not_run:
+                continue
             if configs == ("inference",):
                 places = {"dataset_dir": (data / self.photos).as_posix(), "output_dir": road.prediction.as_posix()}
                 overrides = {**self.small, **places, "ckpt_path": weights}
@@ -136,7 +140,8 @@ class BundleTester(ConfigTester, CommandTester):
             table = pd.read_csv(road.output / name, index_col=0)
             assert table.size
             assert table.isna().to_numpy().sum() < table.size
-            assert ((table >= 0) & (table <= 1) | table.isna()).to_numpy().all()
+            least = table.index.str.startswith("kappa").astype(int) * -1  # of answers worse than chance
+            assert (table.ge(least, axis=0) & (table <= 1) | table.isna()).to_numpy().all()
 
     def test_inference_leaves_its_files(self, road):
         ids = {path.stem for path in (road.data / self.photos).iterdir()}
