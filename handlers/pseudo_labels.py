@@ -79,7 +79,8 @@ class PseudoGrades:
 
     def __call__(self, engine: Engine) -> None:
         """Add an iteration's photos."""
-        self.grades |= {item[self.id_key]: int(item[self.pred_key].argmax()) for item in engine.state.output}
+        photos: list[dict[str, Any]] = engine.state.output  # type: ignore[assignment]
+        self.grades |= {photo[self.id_key]: int(photo[self.pred_key].argmax()) for photo in photos}
 
     def write(self, engine: Engine) -> None:
         """Write the table."""

@@ -96,7 +96,8 @@ class WholeImageInferer(SimpleInferer):
         explanation = self.explainer(images, network)
         if explanation.keys() & outputs.keys():
             raise ValueError(f"network and explainer share a name: {list(outputs)} and {list(explanation)}.")
-        return {**outputs, **explanation}
+        outputs.update((key, explained) for key, explained in explanation.items())
+        return outputs
 
     def _run_on_cpu(
         self, images: torch.Tensor, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

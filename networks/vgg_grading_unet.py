@@ -134,7 +134,7 @@ class VGG16GradingUNet(TaskNetwork):
         return {"grade": self.grading_head(grading.mean((2, 3))), "segmentation": segmentation}
 
 
-def _groups(encoder: VGG16) -> list[nn.Sequential]:
+def _groups(encoder: VGG16) -> list[nn.Module]:
     """VGG16's groups one by one, each after the first with the pool before it."""
     starts = [0, *(end + 1 for end in encoder.group_ends[:-1])]
     return [encoder.features[start : end + 1] for start, end in zip(starts, encoder.group_ends, strict=True)]
