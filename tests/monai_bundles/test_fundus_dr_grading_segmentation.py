@@ -254,8 +254,8 @@ class TestFundusDrGradingSegmentation(BundleTester):
     @pytest.mark.parametrize(("task", "truth"), [("grade", "grade"), ("segmentation", "label")])
     def test_a_task_with_nothing_but_pseudo_labels_is_not_scored(self, pseudo_labelled_phantoms, tmp_path, task, truth):
         joint = pseudo_labelled_phantoms / PSEUDO / "joint.json"
-        kinds = {"grade": {"grade": 4}, "label": {"label": {}}}
-        items = [{**item, **kinds[truth], "pseudo": [truth]} for item in load_datalist(joint)]
+        given: dict[str, Any] = {"grade": 4, "label": {}}
+        items = [{**item, truth: given[truth], "pseudo": [truth]} for item in load_datalist(joint)]
         save_datalist(items, tmp_path / "marked.json")
         for datalist, scored in ((joint, True), (tmp_path / "marked.json", False)):
             parser = merge(self.bundle.config_files("train"))
