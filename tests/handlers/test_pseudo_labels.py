@@ -79,7 +79,7 @@ class TestWithoutTwins:
     def test_who_stays_and_what_is_reported(self, tmp_path, capsys):
         """Photos (d, s) of one seed are twins; those to train or validate on go where the other one tests."""
         splits = {"d": ["training", "validation", "test", "test", "training", "test"]}
-        splits["s"] = ["test", "test", "training", "test", "training", "test"]
+        splits["s"] = ["test", "test", "training", "test", "validation", "test"]
         seeds = {"d": [0, 1, 2, 3, 4, 5], "s": [0, 1, 2, 3, 4, 9]}
         lists = {
             name: [
@@ -96,7 +96,7 @@ class TestWithoutTwins:
             ["d1", "validation", "s1", "test", True],
             ["d2", "test", "s2", "training", True],
             ["d3", "test", "s3", "test", False],
-            ["d4", "training", "s4", "training", False],
+            ["d4", "training", "s4", "validation", False],
         ]
         assert pd.read_csv(report).to_dict("split")["data"] == rows
         assert "5 photos are in both data sets" in (printed := capsys.readouterr().out)
