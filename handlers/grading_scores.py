@@ -18,8 +18,9 @@ class GradingScores(IgniteMetricHandler):
     """Every score of the grades with its 95 % interval, and the confusion matrix.
 
     ``engine.state.metrics`` gets each name of `GRADING_SCORES`, the same with ``_low`` and ``_high`` for the ends of
-    the interval, ``confusion_matrix`` (a list of rows, one a true grade), and one score under the metric's own name.
-    What has no value is NaN, see :class:`GradingMetric`; without a single graded photo it raises ValueError.
+    the interval, and one score under the metric's own name. ``engine.state.confusion_matrix`` gets the counts, a list
+    of rows, one a true grade: among the metrics it would be no number, which trackers refuse. What has no value is
+    NaN, see :class:`GradingMetric`; without a single graded photo it raises ValueError.
 
     Args:
         output_transform: gives (probabilities, grades) of an iteration, a list of (K,) and a list of whole numbers;
@@ -62,5 +63,5 @@ class GradingScores(IgniteMetricHandler):
         metrics = engine.state.metrics
         for score, estimate in self.metric_fn.aggregate().items():
             metrics |= {score + end: number for end, number in zip(("", "_low", "_high"), estimate, strict=True)}
-        metrics["confusion_matrix"] = self.metric_fn.confusion_matrix().tolist()
+        engine.state.confusion_matrix = self.metric_fn.confusion_matrix().tolist()  # type: ignore[attr-defined]
         metrics[name] = metrics[self.score]

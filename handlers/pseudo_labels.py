@@ -106,21 +106,26 @@ def write_pseudo_labelled(root: str | Path, grading: Items, segmentation: Items)
     Raises:
         InputError: a photo to train on has no grade in the table.
     """
-    grades = read_pseudo_grades(root, [item["id"] for item in segmentation if item["split"] == "training"])
+    without = [item["id"] for item in segmentation if _lacks(item, "grade")]
+    grades = read_pseudo_grades(root, without) if without else {}
     graded = [
         {**item, "label": read_pseudo_masks(root, item["id"]) if item["grade"] else {}, "pseudo": ["label"]}
-        if item["split"] == "training"
+        if _lacks(item, "label")
         else item
         for item in grading
     ]
     masked = [
-        {**item, "grade": grades[item["id"]], "pseudo": ["grade"]} if item["split"] == "training" else item
+        {**item, "grade": grades[item["id"]], "pseudo": ["grade"]} if _lacks(item, "grade") else item
         for item in segmentation
     ]
     paths = write_labelled_datalists(root, graded, masked)
     counts = pd.Series(grades).value_counts().sort_index()
-    drawn = sum(bool(item["label"]) for item in graded if "label" in item)
+    drawn = sum(bool(item["label"]) for item in graded if "label" in item.get("pseudo", []))
     listed = ", ".join(f"{count} of grade {grade}" for grade, count in counts.items())
     print(f"pseudo-grades: {listed}; pseudo-masks: {drawn} photos with lesions, the others without")
     print(f"train on {paths['grading']}, {paths['segmentation']} or, with both, {paths['joint']}")
     return paths
+
+
+def _lacks(item: dict[str, Any], key: str) -> bool:
+    return item["split"] == "training" and key not in item

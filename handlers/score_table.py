@@ -201,7 +201,7 @@ class ScoreTable:
             print("\n" + _heading(lesions, f"{with_masks} photos"))
             _print_and_save(table, self.path)
             return
-        confusion = pd.DataFrame(engine.state.metrics["confusion_matrix"])
+        confusion = pd.DataFrame(engine.state.confusion_matrix)  # type: ignore[attr-defined]
         graded = int(confusion.to_numpy().sum())
         if len(lesions):
             counts = f"{graded} photos with a true grade, {with_masks} with masks,"

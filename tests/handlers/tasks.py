@@ -69,4 +69,5 @@ def evaluate(data: list[dict[str, Any]], metrics: dict[str, Any], handlers: list
         val_handlers=handlers,
     )
     evaluator.run()
-    return evaluator.state.metrics
+    matrix = getattr(evaluator.state, "confusion_matrix", None)
+    return evaluator.state.metrics | ({} if matrix is None else {"confusion_matrix": matrix})

@@ -35,7 +35,7 @@ def test_values_intervals_and_matrix(batch_size):
     assert found["confusion_matrix"] == metric.confusion_matrix().tolist()
     assert sum(map(sum, found["confusion_matrix"])) == 6
     assert found["grading"] == found["accuracy"]
-    assert len(found) == 3 * len(GRADING_SCORES) + 2
+    assert len(found) == 3 * len(GRADING_SCORES) + 2  # and the matrix
 
 
 def test_another_score_under_the_own_name():

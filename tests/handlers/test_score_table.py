@@ -31,7 +31,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """The saved table of an evaluation that ends with these metrics; of five photos unless told others."""
     engine = Engine(lambda engine, batch: None)
-    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update(metrics))
+    numbers = {name: value for name, value in metrics.items() if name != "confusion_matrix"}
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update(numbers))
+    engine.state.confusion_matrix = metrics.get("confusion_matrix")
     ScoreTable(lesions, folder).attach(engine)
     engine.run(batches or [[{"image": 0}]] * 5)
     return pd.read_csv(folder / "scores.csv", index_col="score")

@@ -156,7 +156,7 @@ def attention(fusion: nn.Module | None, networks: dict[str, nn.Module]) -> str |
 
 
 def test_all_tables_are_there():
-    assert {path.stem for path in TABLES} == PRINTED.keys()
+    assert {path.stem for path in TABLES} == PRINTED.keys() | {"joint"}, "the paper has no training on both sets"
 
 
 @pytest.mark.parametrize("name", PRINTED)
