@@ -13,6 +13,7 @@ from .lesions import CLASSES, LESION_CODES, LESIONS, OVERLAP_PRIORITY
 from .masks import read_mask, read_masks, write_mask
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
 from .pseudo_labels import (
+    check_pseudo_root,
     read_pseudo_grades,
     read_pseudo_masks,
     write_labelled_datalists,
@@ -21,8 +22,8 @@ from .pseudo_labels import (
 )
 from .registry import LAYOUTS, Layout, read_layout
 from .splits import stratified_split
-from .tasks import task_items
-from .twins import Twins, find_twins, leaving_out_twins
+from .tasks import TASKS, labels_digest, scored_tasks, task_items
+from .twins import Twins, find_twins, leaving_out_twins, sharing_labels
 
 __all__ = [
     "CLASSES",
@@ -34,12 +35,14 @@ __all__ = [
     "OVERLAP_PRIORITY",
     "PHOTO_SUFFIXES",
     "REFERABLE_GRADE",
+    "TASKS",
     "CheckReport",
     "CheckRow",
     "InputError",
     "Layout",
     "Twins",
     "check_datalist",
+    "check_pseudo_root",
     "ddr_grading",
     "ddr_segmentation",
     "eyepacs",
@@ -48,6 +51,7 @@ __all__ = [
     "idrid_grading",
     "idrid_segmentation",
     "iter_check",
+    "labels_digest",
     "leaving_out_twins",
     "load_datalist",
     "photo_ids",
@@ -59,7 +63,9 @@ __all__ = [
     "read_pseudo_grades",
     "read_pseudo_masks",
     "save_datalist",
+    "scored_tasks",
     "select",
+    "sharing_labels",
     "stratified_split",
     "task_items",
     "write_labelled_datalists",

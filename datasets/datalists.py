@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .atomic import replacing
+from .atomic import atomic_path
 from .errors import InputError
 from .grades import GRADES
 
@@ -53,7 +53,7 @@ def save_datalist(items: Sequence[dict[str, Any]], path: Path | str) -> None:
         sections[item["split"]].append(
             {key: value for key, value in _map_paths(item, relative).items() if key != "split"}
         )
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_text(json.dumps(sections, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .atomic import replacing
+from .atomic import atomic_path
 from .decoding import ALPHA_MODES, decode_image
 from .errors import InputError
 from .lesions import LESIONS
@@ -99,7 +99,7 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     """Write a mask (H, W) in IDRiD's form: palette TIFF of {0, 1}, red on black; the file is there whole or not."""
     image = Image.frombytes("P", mask.shape[::-1], mask.astype(np.uint8).tobytes())
     image.putpalette([0, 0, 0, 255, 0, 0])
-    with replacing(path) as unfinished:
+    with atomic_path(path) as unfinished:
         image.save(unfinished, format="TIFF", compression="tiff_adobe_deflate")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import replacing
+from .atomic import atomic_path
 from .datalists import save_datalist
 from .errors import InputError
 from .grade_tables import read_grade_csv
@@ -20,6 +20,7 @@ from .lesions import LESION_CODES, LESIONS
 from .masks import write_mask
 
 __all__ = [
+    "check_pseudo_root",
     "read_pseudo_grades",
     "read_pseudo_masks",
     "write_labelled_datalists",
@@ -76,7 +77,7 @@ def write_pseudo_grades(root: Path | str, grades: Mapping[str, int]) -> Path:
     """
     path = _without_photos(Path(root, IDRID_GRADING)) / TABLES / TABLE_OF[TRAINING]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)  # ends its lines with CRLF, as the official tables do
         rows.writerow((PHOTO_COLUMN, GRADE_COLUMN, RISK_COLUMN))
         rows.writerows((photo, int(grade), "") for photo, grade in grades.items())
@@ -124,6 +125,19 @@ def read_pseudo_grades(root: Path | str, photo_ids: Sequence[str]) -> dict[str, 
     if missing:
         raise InputError(f"{path}: the table has no grade of {missing[0]}; write the pseudo-labels again")
     return {photo: grades[photo] for photo in photo_ids}
+
+
+def check_pseudo_root(root: Path | str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse, before any training, a folder or ids that no pseudo-labels can be written for.
+
+    Raises:
+        InputError: the folder holds a data set's photos, or an id cannot name a file.
+    """
+    for name in ("A. Segmentation", IDRID_GRADING):
+        _without_photos(Path(root, name))
+    for item in items:
+        if Path(item["id"]).name != item["id"] or "\\" in item["id"]:
+            raise InputError(f"{item['image']}: its id {item['id']!r} cannot name a file; rename it without slashes")
 
 
 def _without_photos(base: Path) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .photos import read_photo
+from .photos import photo_size, read_photo
 
-__all__ = ["Twins", "find_twins", "leaving_out_twins"]
+__all__ = ["Twins", "find_twins", "leaving_out_twins", "sharing_labels"]
 
 SIDE = 48
 """Rows and columns of the hash."""
@@ -81,10 +81,10 @@ def find_twins(
 def leaving_out_twins(
     grading: Sequence[dict[str, Any]], segmentation: Sequence[dict[str, Any]], twins: Sequence[Twins]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Leave out the photos to train or validate on that the other set tests on.
+    """Leave out what trains in one set and validates or tests in the other, and what validates and tests.
 
-    What a network saw in training, or what chose its weights, cannot test it, nor the network that learns from its
-    pseudo-labels.
+    What a network saw in training cannot choose its weights, and what it saw or what chose them cannot test it, nor the
+    network that learns from its pseudo-labels.
 
     Args:
         grading: a datalist.
@@ -96,11 +96,45 @@ def leaving_out_twins(
     """
     kept, left_out = [], []
     for place, items in enumerate((grading, segmentation)):
-        tested = {twin.images[place] for twin in twins if twin.splits[1 - place] == "test"}
-        leaking = [item["split"] != "test" and item["image"] in tested for item in items]
+        leaks_of = {
+            twin.images[place]
+            for twin in twins
+            if _STAGES.index(twin.splits[place]) < _STAGES.index(twin.splits[1 - place])
+        }
+        leaking = [item["image"] in leaks_of for item in items]
         kept.append([item for item, leaks in zip(items, leaking, strict=True) if not leaks])
         left_out += [item for item, leaks in zip(items, leaking, strict=True) if leaks]
     return kept[0], kept[1], left_out
+
+
+def sharing_labels(
+    grading: Sequence[dict[str, Any]], segmentation: Sequence[dict[str, Any]], twins: Sequence[Twins]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give the true labels of each photo that trains in both sets to both its items: nothing is left to guess there.
+
+    Masks are given to a photo of the same height and width only; else its own stay unknown.
+
+    Args:
+        grading: a datalist of graded photos.
+        segmentation: one of photos with masks.
+        twins: what `find_twins` gave for the two in this order.
+
+    Returns:
+        both datalists.
+    """
+    pairs = [twin.images for twin in twins if twin.splits == ("training", "training")]
+    grades = {item["image"]: item["grade"] for item in grading}
+    masks = {item["image"]: item["label"] for item in segmentation}
+    grades_of = {other: grades[one] for one, other in pairs if one in grades}
+    masks_of = {one: masks[other] for one, other in pairs if other in masks and photo_size(one) == photo_size(other)}
+    return (
+        [item | ({"label": masks_of[item["image"]]} if item["image"] in masks_of else {}) for item in grading],
+        [item | ({"grade": grades_of[item["image"]]} if item["image"] in grades_of else {}) for item in segmentation],
+    )
+
+
+_STAGES = ("training", "validation", "test")
+"""A photo may be seen in one stage only, and the last one has it."""
 
 
 def _hashes(items: Sequence[Mapping[str, Any]], progress: Callable[[], None] | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from tinylesions.datasets import (
     leaving_out_twins,
     read_pseudo_grades,
     read_pseudo_masks,
+    sharing_labels,
     write_labelled_datalists,
     write_pseudo_grades,
 )
@@ -27,7 +28,9 @@ Items = Sequence[dict[str, Any]]
 
 
 def without_twins(grading: Items, segmentation: Items, report: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """Leave out the photos to train or validate on that the other data set tests on under another name.
+    """Leave out what one data set trains or validates on and the other validates or tests on under another name.
+
+    A photo that trains in both gets the true labels of both.
 
     Args:
         grading: graded photos.
@@ -40,14 +43,15 @@ def without_twins(grading: Items, segmentation: Items, report: str | Path) -> di
     with tqdm(total=len(grading) + len(segmentation), desc="looking for photos of both", unit="photo") as bar:
         twins = find_twins(grading, segmentation, bar.update)
     *kept, left_out = leaving_out_twins(grading, segmentation, twins)
+    kept = list(sharing_labels(*kept, twins))
     gone = {item["image"] for item in left_out}
     columns = ["grading", "grading_split", "segmentation", "segmentation_split", "left_out"]
     rows = [(twin.ids[0], twin.splits[0], twin.ids[1], twin.splits[1], bool(gone & set(twin.images))) for twin in twins]
     with atomic_path(report) as temporary:
         pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)
     print(
-        f"{len(twins)} photos are in both data sets ({report}); {len(left_out)} of them would be trained on in one and"
-        " tested on in the other, and are left out"
+        f"{len(twins)} photos are in both data sets ({report}); {len(left_out)} of them would be trained or validated"
+        " on in one and validated or tested on in the other, and are left out there"
     )
     return {"grading": kept[0], "segmentation": kept[1]}
 

@@ -15,19 +15,19 @@ from tinylesions.inferers.precision import autocast
 __all__ = ["GradCamMaps"]
 
 
-def _grade_score(logits: torch.Tensor) -> torch.Tensor:
-    """(N, K) logits → (N, 1): that of the predicted grade."""
-    return logits.gather(1, logits.argmax(dim=1, keepdim=True))
+def _grade_score(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """(N, K) logits → (N, 1): that of the grade which the answers, (N, K) too, predict."""
+    return logits.gather(1, answers.argmax(dim=1, keepdim=True))
 
 
-def _segmentation_score(logits: torch.Tensor) -> torch.Tensor:
-    """(N, K, H, W) logits → (N, 1): the lesions' sum over the pixels that are called lesion, all where none is."""
-    chosen = logits.argmax(dim=1, keepdim=True) > 0
+def _segmentation_score(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """(N, K, H, W) logits → (N, 1): the lesions' sum where the answers say lesion, over all where they never do."""
+    chosen = answers.argmax(dim=1, keepdim=True) > 0
     chosen |= ~chosen.any(dim=(2, 3), keepdim=True)
     return (logits[:, 1:].sum(dim=1, keepdim=True) * chosen).sum(dim=(2, 3))
 
 
-_SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_SCORES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "grade": _grade_score,
     "segmentation": _segmentation_score,
 }
@@ -60,7 +60,9 @@ class GradCamMaps:
                 raise ValueError(f"the task of {name} is one of {', '.join(_SCORES)}, not {task!r}.")
             self.layers[name] = (task, layer)
 
-    def __call__(self, images: torch.Tensor, network: nn.Module) -> dict[str, torch.Tensor]:
+    def __call__(
+        self, images: torch.Tensor, network: nn.Module, outputs: Mapping[Any, torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return each map (N, 1, H, W) float32, 0 to 1, of the images' size: a photo's largest is 1, or all are 0.
 
         Args:
@@ -68,6 +70,8 @@ class GradCamMaps:
                 ``inference_mode``, too.
             network: gives a dict with the logits ``grade`` (N, K) and ``segmentation`` (N, K, H, W), or the one that
                 is asked for.
+            outputs: what the network gave for these images, maybe in a lower precision: these answers are explained. By
+                default those of the pass in float32.
         """
         known = [name for name, _ in network.named_modules() if name]
         unknown = [layer for _, layer in self.layers.values() if layer not in known]
@@ -77,7 +81,7 @@ class GradCamMaps:
         with torch.inference_mode(False), torch.enable_grad(), autocast(images.device, torch.float32):
             for task in dict.fromkeys(task for task, _ in self.layers.values()):
                 own = list(dict.fromkeys(layer for of_task, layer in self.layers.values() if of_task == task))
-                found = dict(zip(own, _task_maps(images, network, task, own), strict=True))
+                found = dict(zip(own, _task_maps(images, network, task, own, (outputs or {}).get(task)), strict=True))
                 maps |= {name: found[layer] for name, (of_task, layer) in self.layers.items() if of_task == task}
         return {name: maps[name] for name in self.layers}
 
@@ -85,16 +89,18 @@ class GradCamMaps:
 class _Score(nn.Module):
     """What MONAI explains: images to one score each, (N, 1)."""
 
-    def __init__(self, network: nn.Module, task: str) -> None:
+    def __init__(self, network: nn.Module, task: str, answers: torch.Tensor | None) -> None:
         super().__init__()
         self.network = network
         self.task = task
+        self.answers = answers
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         outputs = self.network(images)
         if not isinstance(outputs, Mapping) or self.task not in outputs:
             raise ValueError(f"the network has to give a dict with {self.task!r} to explain it.")
-        return _SCORES[self.task](outputs[self.task].float())
+        logits = outputs[self.task].float()
+        return _SCORES[self.task](logits, logits if self.answers is None else self.answers)
 
 
 class _OnePass(ModelWithHooks):
@@ -108,9 +114,13 @@ class _OnePass(ModelWithHooks):
         return self.passed
 
 
-def _task_maps(images: torch.Tensor, network: nn.Module, task: str, layers: Sequence[str]) -> list[torch.Tensor]:
+def _task_maps(
+    images: torch.Tensor, network: nn.Module, task: str, layers: Sequence[str], answers: torch.Tensor | None
+) -> list[torch.Tensor]:
     names = [f"network.{layer}" for layer in layers]
-    hooked = _OnePass(_Score(_copy(network), task).eval(), names, register_forward=True, register_backward=True)
+    hooked = _OnePass(
+        _Score(_copy(network), task, answers).eval(), names, register_forward=True, register_backward=True
+    )
     explain = GradCAM(hooked, names, postprocessing=_scaled)  # type: ignore[arg-type]  # its annotations are too narrow
     inputs = images.detach().clone().requires_grad_()  # the weights need no gradients, then
     try:

@@ -19,7 +19,7 @@ __all__ = ["WholeImageInferer"]
 
 logger = logging.getLogger(__name__)
 
-Explainer = Callable[[torch.Tensor, Any], Mapping[str, torch.Tensor]]
+Explainer = Callable[[torch.Tensor, Any, Mapping[Any, torch.Tensor]], Mapping[str, torch.Tensor]]
 
 
 class WholeImageInferer(SimpleInferer):
@@ -34,8 +34,8 @@ class WholeImageInferer(SimpleInferer):
             :func:`~tinylesions.inferers.precision.resolve_precision`. It replaces any autocast around the call. While
             gradients are recorded, float16 would need a gradient scaler: there ``"auto"`` is float32 on a GPU without
             bfloat16.
-        explainer: adds to the outputs of a network that gives a dict what it makes of the images and the network, e.g.
-            :class:`~tinylesions.inferers.grad_cam.GradCamMaps`. It gets neither autocast nor further arguments.
+        explainer: adds to the outputs of a network that gives a dict what it makes of the images, the network and those
+            outputs, e.g. :class:`~tinylesions.inferers.grad_cam.GradCamMaps`. It gets no autocast.
 
     Raises:
         ValueError: no such precision; in the call: ``"fp16"`` while gradients are recorded, or there is an explainer
@@ -93,7 +93,7 @@ class WholeImageInferer(SimpleInferer):
             return outputs
         if not isinstance(given, Mapping):
             raise ValueError(f"an explainer adds to a dict of outputs, and the network gives a {type(given).__name__}.")
-        explanation = self.explainer(images, network)
+        explanation = self.explainer(images, network, outputs)
         if explanation.keys() & outputs.keys():
             raise ValueError(f"network and explainer share a name: {list(outputs)} and {list(explanation)}.")
         outputs.update((key, explained) for key, explained in explanation.items())

@@ -38,9 +38,10 @@ class VGG16GradingUNet(TaskNetwork):
         num_grades: grades of diabetic retinopathy.
         widths: channels of VGG16's five groups.
         shared_groups: 3, 4 or 5 (tables 2 and 3; 5 without fusion is "MTUnet").
-        deep_fusion: attention of the deep fusion, one of ``ATTENTIONS``, or None for no deep fusion (tables 4, 7, 8).
+        deep_fusion: attention of the deep fusion, one of ``ATTENTIONS``, or None for no deep fusion (tables 4, 7, 8);
+            ``"none"`` is the same, since a None of MONAI's command line is dropped.
         deep_fusion_place: one of ``DEEP_FUSION_PLACES`` (table 5).
-        shallow_fusion: attention of the shallow fusion, or None for no shallow fusion (tables 6, 7, 8).
+        shallow_fusion: attention of the shallow fusion, likewise (tables 6, 7, 8).
         batch_norm: batch norm in VGG16; the decoder always has it.
         pretrained: ImageNet weights of both VGG16 ends, as in `VGG16`.
         tasks: ``"segmentation"`` or ``"grade"`` for that tensor, ``"all"`` for a dict of both; see
@@ -77,6 +78,7 @@ class VGG16GradingUNet(TaskNetwork):
             raise ValueError(f"shared_groups is 3, 4 or 5, not {shared_groups!r}.")
         if deep_fusion_place not in DEEP_FUSION_PLACES:
             raise ValueError(f"deep_fusion_place is one of {', '.join(DEEP_FUSION_PLACES)}, not {deep_fusion_place!r}.")
+        deep_fusion, shallow_fusion = (None if name == "none" else name for name in (deep_fusion, shallow_fusion))
         if deep_fusion is not None and shared_groups == 5 and deep_fusion_place != "en_5":
             raise ValueError(f"after fusion at {deep_fusion_place} both tasks have a fifth group, it cannot be shared.")
         self.divisor = 16

@@ -11,10 +11,11 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor, ensure_tuple_rep
 
-from tinylesions.datasets import write_pseudo_masks
+from tinylesions.datasets import photo_size, write_pseudo_masks
 from tinylesions.datasets.lesions import CLASSES, LESIONS
 from tinylesions.transforms.names import output_name
 from tinylesions.transforms.predicted_lesions import label_map_of_softmax
+from tinylesions.transforms.resize_modes import enlarge_mask
 
 __all__ = ["PredictedLesionsd", "SavePseudoMasksd"]
 
@@ -51,25 +52,33 @@ class PredictedLesionsd(MapTransform):
 
 
 class SavePseudoMasksd(MapTransform):
-    """Write masks that a network drew in IDRiD's official folders, a photo at a time.
+    """Write masks that a network drew in IDRiD's official folders at the photo's own size, a photo at a time.
+
+    They are enlarged by :func:`~tinylesions.transforms.resize_modes.enlarge_mask`, so that a training gets what the
+    network drew, and not what grows by being shrunk again.
 
     Args:
-        keys: key of masks (4, H, W) of 0 and 1 at the photo's own size, channels in ``LESIONS`` order.
+        keys: key of masks (4, h, w) of 0 and 1 at the network's size, channels in ``LESIONS`` order.
         root: folder that gets ``A. Segmentation``.
         id_key: key of the photo's name.
+        photo_key: key of the photo's file name.
 
     Raises:
         InputError: the id cannot name a file.
     """
 
-    def __init__(self, keys: KeysCollection, root: str | Path, id_key: str = "id") -> None:
+    def __init__(self, keys: KeysCollection, root: str | Path, id_key: str = "id", photo_key: str = "image") -> None:
         super().__init__(keys)
         self.root = Path(root)
         self.id_key = id_key
+        self.photo_key = photo_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write, and return the data as it is."""
         items = dict(data)
         for key in self.key_iterator(items):
-            write_pseudo_masks(self.root, output_name(items[self.id_key]), convert_to_numpy(items[key]) > 0)
+            masks = convert_to_tensor(items[key], track_meta=False)
+            size = photo_size(items[self.photo_key].meta["filename_or_obj"])
+            enlarged = convert_to_numpy(enlarge_mask(masks, size)) > 0
+            write_pseudo_masks(self.root, output_name(items[self.id_key]), enlarged)
         return items

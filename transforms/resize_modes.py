@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-__all__ = ["resize_to_largest", "resize_to_mean"]
+__all__ = ["enlarge_mask", "resize_to_largest", "resize_to_mean"]
 
 
 def resize_to_mean(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -58,3 +58,27 @@ def _largest(image: torch.Tensor, dim: int, size: int) -> torch.Tensor:
         covered = image.index_select(dim, torch.minimum(starts + offset, lasts))
         torch.maximum(largest, covered, out=largest)
     return largest
+
+
+def enlarge_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Enlarge a mask so that `resize_to_largest` gives it back: a new pixel is 1 where all that it is part of are.
+
+    The inverse holds for sides that grow to twice their length or more, where each pixel has new ones of its own.
+
+    Args:
+        mask: (C, H, W) of 0 and 1.
+        size: the new height and width.
+
+    Returns:
+        (C, *size), of the same data type.
+
+    Example:
+        >>> enlarge_mask(torch.tensor([[[1, 0]]]), (1, 5)).tolist()
+        [[[1, 1, 0, 0, 0]]]
+    """
+    for dim, length in zip((1, 2), size, strict=True):
+        pixels = torch.arange(length, device=mask.device)
+        first = pixels * mask.shape[dim] // length
+        last = ((pixels + 1) * mask.shape[dim] - 1) // length
+        mask = torch.minimum(mask.index_select(dim, first), mask.index_select(dim, last))
+    return mask

@@ -60,7 +60,7 @@ def test_a_failing_disk_leaves_no_part_of_a_mask(tmp_path, masks, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", save)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_pseudo_masks(tmp_path, "eye", ~masks)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

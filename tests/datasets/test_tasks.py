@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinylesions.datasets.tasks import task_items
+from tinylesions.datasets.errors import InputError
+from tinylesions.datasets.tasks import labels_digest, scored_tasks, task_items
 
 BASE = {"id": "eye", "image": "eye.jpg", "split": "training"}
 MASKS = {"haemorrhage": "eye_HE.tif"}
@@ -41,3 +42,32 @@ def test_weights_are_floats_and_items_share_nothing():
 def test_weight_out_of_range(weight):
     with pytest.raises(ValueError, match="pseudo_weight"):
         task_items([BASE], weight)
+
+
+def test_scored_tasks_are_those_with_a_true_label():
+    photos = [{**BASE, "grade": 1, "pseudo": ["grade"]}, {**BASE, "label": {}}]
+    items = task_items(photos, pseudo_weight=0)
+    assert scored_tasks(items, ["grade", "segmentation"], "set.json", "test") == ["segmentation"]
+    with pytest.raises(InputError, match=r"set.json: no photo of 'test' has a true label for grade,"):
+        scored_tasks(items, ["grade"], "set.json", "test")
+    with pytest.raises(InputError, match="no task 'grading': choose from grade, segmentation"):
+        scored_tasks(items, ["grading"], "set.json", "test")
+
+
+def test_a_digest_knows_every_change_of_a_label(tmp_path):
+    mask = tmp_path / "eye_HE.tif"
+    mask.write_bytes(b"first")
+    item = {**BASE, "grade": 2, "label": {"haemorrhage": str(mask)}, "pseudo": ["label"]}
+    variants = [
+        item,
+        {**item, "grade": 3},
+        {**item, "split": "training"},
+        {**item, "pseudo": []},
+        {**item, "label": {"microaneurysm": str(mask)}},
+        {key: value for key, value in item.items() if key != "label"},
+    ]
+    digests = [labels_digest([variant]) for variant in variants]
+    assert len(set(digests)) == len(digests)
+    mask.write_bytes(b"second")
+    assert labels_digest([item]) != digests[0]
+    assert labels_digest([{**item, "image": "elsewhere.jpg"}]) == labels_digest([item])

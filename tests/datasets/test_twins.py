@@ -13,7 +13,7 @@ from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.idrid import idrid_segmentation
 from tinylesions.datasets.phantoms import draw_fundus
 from tinylesions.datasets.photos import read_photo
-from tinylesions.datasets.twins import Twins, find_twins, leaving_out_twins
+from tinylesions.datasets.twins import Twins, find_twins, leaving_out_twins, sharing_labels
 
 
 def item(path: Path, name: str, split: str = "training") -> dict:
@@ -111,14 +111,32 @@ def test_what_the_other_set_tests_on_is_left_out():
     alone = item(Path("alone"), "D training test")  # the id of a photo with a twin, but another file
     kept, others, left_out = leaving_out_twins([*grading, alone], segmentation, twins)
     assert [photo["id"] for photo in left_out] == [
+        "D training validation",
         "D training test",
         "D validation test",
+        "S validation training",
         "S test training",
         "S test validation",
     ]
     assert kept == [photo for photo in [*grading, alone] if photo not in left_out]
     assert others == [photo for photo in segmentation if photo not in left_out]
     assert leaving_out_twins(grading, segmentation, []) == (grading, segmentation, [])
+
+
+def test_true_labels_are_shared_where_both_train(tmp_path):
+    sizes = {"a": (8, 6), "b": (8, 6), "c": (4, 3), "d": (8, 6)}
+    paths = {name: save(Image.new("RGB", size), tmp_path / f"{name}.png") for name, size in sizes.items()}
+    grading = [{**item(paths[name], name), "grade": grade} for name, grade in (("a", 3), ("c", 1))]
+    segmentation = [{**item(paths[name], name), "label": {"haemorrhage": f"{name}.tif"}} for name in ("b", "d")]
+    twins = [
+        Twins((one, other), ("training", "training"), (str(paths[one]), str(paths[other])))
+        for one, other in (("a", "b"), ("c", "d"))
+    ]
+    graded, masked = sharing_labels(grading, segmentation, twins)
+    assert graded == [{**grading[0], "label": {"haemorrhage": "b.tif"}}, grading[1]], "c is smaller than d's masks"
+    assert masked == [{**segmentation[0], "grade": 3}, {**segmentation[1], "grade": 1}]
+    tested = [Twins(twin.ids, ("training", "test"), twin.images) for twin in twins]
+    assert sharing_labels(grading, segmentation, tested) == (grading, segmentation)
 
 
 @pytest.mark.slow

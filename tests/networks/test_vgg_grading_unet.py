@@ -129,6 +129,11 @@ def test_deep_fusion_meets_the_features_it_names(place):
     torch.testing.assert_close(outputs["grade"], network.grading_head(grading.mean((2, 3))))
 
 
+def test_none_is_a_word_too():
+    named = build(deep_fusion="none", shallow_fusion="none")
+    assert named.state_dict().keys() == alone().state_dict().keys()
+
+
 def test_shallow_fusion_sees_the_softmax_and_the_deeply_fused_grading():
     network, seen = build(), {}
     network.deep_fusion.register_forward_hook(lambda module, given, got: seen.update(deep=got))

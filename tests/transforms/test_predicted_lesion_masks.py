@@ -11,7 +11,8 @@ from PIL import Image
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import CLASSES, LESION_CODES, LESIONS
 from tinylesions.datasets.pseudo_labels import read_pseudo_masks
-from tinylesions.transforms import PredictedLesionsd, SavePseudoMasksd
+from tinylesions.transforms import LoadPhotod, PredictedLesionsd, SavePseudoMasksd
+from tinylesions.transforms.resize_modes import enlarge_mask
 
 SIZE = (12, 17)
 
@@ -66,6 +67,15 @@ def test_wrong_arguments():
         PredictedLesionsd("pred", "masks")({"pred": softmax(6)})
 
 
+@pytest.fixture
+def photo(tmp_path) -> MetaTensor:
+    """A loaded photo of 30 × 40 pixels."""
+    path = tmp_path / "photos" / "eye.png"
+    path.parent.mkdir()
+    Image.new("RGB", (40, 30)).save(path)
+    return LoadPhotod("image")({"image": path})["image"]
+
+
 def files(folder: Path) -> dict[str, np.ndarray]:
     """Every file below a folder, read by Pillow alone."""
     paths = (path for path in folder.rglob("*") if path.is_file())
@@ -73,39 +83,39 @@ def files(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", [torch.as_tensor, MetaTensor, np.asarray])
-def test_masks_are_written_lesion_by_lesion(tmp_path, kind):
+def test_masks_are_written_lesion_by_lesion(tmp_path, kind, photo):
     masks = torch.stack([softmax(5)[channel] > 0.3 for channel in range(4)]).to(torch.uint8)
     masks[1] = 0
-    data = {"masks": kind(masks), "id": "eye 7"}
-    assert SavePseudoMasksd("masks", tmp_path)(data) == data
+    data = {"masks": kind(masks), "id": "eye 7", "image": photo}
+    assert SavePseudoMasksd("masks", tmp_path / "out")(data).keys() == data.keys()
     expected = {
         f"eye 7_{LESION_CODES[lesion]}.tif": mask.numpy() > 0
-        for lesion, mask in zip(LESIONS, masks, strict=True)
+        for lesion, mask in zip(LESIONS, enlarge_mask(masks, (30, 40)), strict=True)
         if mask.any()
     }
-    found = files(tmp_path)
+    found = files(tmp_path / "out")
     assert found.keys() == expected.keys()
     assert len(expected) == 3
     for name, mask in expected.items():
         np.testing.assert_array_equal(found[name], mask)
-    assert set(read_pseudo_masks(tmp_path, "eye 7")) == set(LESIONS) - {"haemorrhage"}
+    assert set(read_pseudo_masks(tmp_path / "out", "eye 7")) == set(LESIONS) - {"haemorrhage"}
 
 
-def test_photos_one_after_the_other(tmp_path):
-    save = SavePseudoMasksd("masks", tmp_path, id_key="name")
+def test_photos_one_after_the_other(tmp_path, photo):
+    save = SavePseudoMasksd("masks", tmp_path / "out", id_key="name", photo_key="photo")
     masks = torch.ones(4, *SIZE, dtype=torch.uint8)
     for name in ("a", "b"):
-        save({"masks": masks, "name": name})
-    save({"masks": 0 * masks, "name": "a"})
-    assert files(tmp_path).keys() == {f"b_{code}.tif" for code in LESION_CODES.values()}
+        save({"masks": masks, "name": name, "photo": photo})
+    save({"masks": 0 * masks, "name": "a", "photo": photo})
+    assert files(tmp_path / "out").keys() == {f"b_{code}.tif" for code in LESION_CODES.values()}
 
 
-def test_refused(tmp_path):
+def test_refused(tmp_path, photo):
     masks = torch.ones(4, *SIZE, dtype=torch.uint8)
     with pytest.raises(InputError, match="cannot name"):
-        SavePseudoMasksd("masks", tmp_path / "out")({"masks": masks, "id": "../eye"})
+        SavePseudoMasksd("masks", tmp_path / "out")({"masks": masks, "id": "../eye", "image": photo})
     with pytest.raises(ValueError, match="masks must be bool"):
-        SavePseudoMasksd("masks", tmp_path / "out")({"masks": masks[:3], "id": "eye"})
+        SavePseudoMasksd("masks", tmp_path / "out")({"masks": masks[:3], "id": "eye", "image": photo})
     with pytest.raises(KeyError):
         SavePseudoMasksd("masks", tmp_path / "out")({"id": "eye"})
     assert not (tmp_path / "out").exists()
