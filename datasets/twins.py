@@ -123,8 +123,8 @@ def sharing_labels(
         both datalists.
     """
     pairs = [twin.images for twin in twins if twin.splits == ("training", "training")]
-    grades = {item["image"]: item["grade"] for item in grading}
-    masks = {item["image"]: item["label"] for item in segmentation}
+    grades = {item["image"]: item["grade"] for item in grading if "grade" in item}
+    masks = {item["image"]: item["label"] for item in segmentation if "label" in item}
     grades_of = {other: grades[one] for one, other in pairs if one in grades}
     masks_of = {one: masks[other] for one, other in pairs if other in masks and photo_size(one) == photo_size(other)}
     return (

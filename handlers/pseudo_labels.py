@@ -42,8 +42,8 @@ def without_twins(grading: Items, segmentation: Items, report: str | Path) -> di
     """
     with tqdm(total=len(grading) + len(segmentation), desc="looking for photos of both", unit="photo") as bar:
         twins = find_twins(grading, segmentation, bar.update)
-    *kept, left_out = leaving_out_twins(grading, segmentation, twins)
-    kept = list(sharing_labels(*kept, twins))
+    graded, masked, left_out = leaving_out_twins(grading, segmentation, twins)
+    graded, masked = sharing_labels(graded, masked, twins)
     gone = {item["image"] for item in left_out}
     columns = ["grading", "grading_split", "segmentation", "segmentation_split", "left_out"]
     rows = [(twin.ids[0], twin.splits[0], twin.ids[1], twin.splits[1], bool(gone & set(twin.images))) for twin in twins]
@@ -53,7 +53,7 @@ def without_twins(grading: Items, segmentation: Items, report: str | Path) -> di
         f"{len(twins)} photos are in both data sets ({report}); {len(left_out)} of them would be trained or validated"
         " on in one and validated or tested on in the other, and are left out there"
     )
-    return {"grading": kept[0], "segmentation": kept[1]}
+    return {"grading": graded, "segmentation": masked}
 
 
 class PseudoGrades:

@@ -61,7 +61,7 @@ def test_a_digest_knows_every_change_of_a_label(tmp_path):
     variants = [
         item,
         {**item, "grade": 3},
-        {**item, "split": "training"},
+        {**item, "split": "validation"},
         {**item, "pseudo": []},
         {**item, "label": {"microaneurysm": str(mask)}},
         {key: value for key, value in item.items() if key != "label"},

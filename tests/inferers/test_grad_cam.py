@@ -243,4 +243,4 @@ class TestInInferer:
 
     def test_a_name_given_twice(self):
         with pytest.raises(ValueError, match="share a name"):
-            WholeImageInferer(explainer=lambda images, net: {"grade": images})(images(), network())
+            WholeImageInferer(explainer=lambda images, net, outputs: {"grade": images})(images(), network())
