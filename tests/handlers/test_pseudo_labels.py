@@ -77,7 +77,7 @@ def write_photo(path: Path, seed: int, size: tuple[int, int] = (120, 90)) -> str
 
 class TestWithoutTwins:
     def test_who_stays_and_what_is_reported(self, tmp_path, capsys):
-        """Photos (d, s) of one seed are twins: what trains goes where it validates or tests, what validates where it tests."""
+        """Photos (d, s) of one seed are twins: what is seen in one stage goes from the stages before."""
         splits = {"d": ["training", "validation", "test", "test", "training", "test"]}
         splits["s"] = ["test", "test", "training", "test", "validation", "test"]
         seeds = {"d": [0, 1, 2, 3, 4, 5], "s": [0, 1, 2, 3, 4, 9]}
