@@ -21,8 +21,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from tinylesions import datasets
 from tinylesions.metrics import GRADING_SCORES, GradingEstimate, GradingMetric, grading_scores, roc_auc
 from tinylesions.metrics.grading import draws
+from tinylesions.metrics.grading_scores import REFERABLE_GRADE
 
 SHARES = (0.5, 0.1, 0.2, 0.12, 0.08)
 
@@ -259,3 +261,8 @@ def test_two_processes_give_what_one_gives(tmp_path):
     torch.multiprocessing.spawn(_one_of_two, (os.fspath(tmp_path / "store"), os.fspath(tmp_path)), nprocs=2)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=False) == measure(*photos(31))
+
+
+def test_referable_means_the_same_everywhere():
+    """The room of metrics does not know that of data sets."""
+    assert REFERABLE_GRADE == datasets.REFERABLE_GRADE

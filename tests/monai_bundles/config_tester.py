@@ -104,7 +104,9 @@ class ConfigTester:
 
     def test_zoo_files_are_there(self):
         for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):
-            assert (self.bundle.root / name).read_text(encoding="utf-8").strip(), name
+            text = (self.bundle.root / name).read_text(encoding="utf-8")
+            assert text.strip(), name
+            assert "{{" not in text, "a figure is still to be filled in"
 
     def test_targets_exist_and_take_their_arguments(self):
         found = [part for config in self.config_files().values() for part in components(config)]
