@@ -21,7 +21,7 @@ from tinylesions.datasets import (
     read_layout,
     save_datalist,
 )
-from tinylesions.transforms.atomic import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["check_data"]
 

@@ -16,8 +16,8 @@ from tinylesions.apps.experiment_table import columns_of, printed_table, scores_
 from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import InputError, read_layout, select
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.monai_bundles import Bundle
-from tinylesions.transforms import atomic_path
 
 __all__ = ["run_experiment"]
 

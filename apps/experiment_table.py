@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tinylesions.transforms import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["columns_of", "printed_table", "scores_path", "side_by_side", "write_table"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
@@ -14,10 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from tinylesions import __version__
+from tinylesions.apps.input_errors import find_input_error
+from tinylesions.apps.options import (
+    DEFAULT_BUNDLE,
+    IDRID,
+    BundleOption,
+    LayoutName,
+    PhantomLayout,
+    Precision,
+    PresetOption,
+)
 from tinylesions.apps.warning_sentences import show_warnings_as_sentences
 from tinylesions.apps.wording import counted
-from tinylesions.datasets import LAYOUTS, InputError
-from tinylesions.monai_bundles import BUNDLES, Bundle, find_bundle
+from tinylesions.datasets import InputError
+from tinylesions.monai_bundles import Bundle, find_bundle
 
 __all__ = ["app", "main"]
 
@@ -34,18 +43,6 @@ if not console.is_terminal:
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
-_DEFAULT_BUNDLE = next(iter(BUNDLES))
-LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
-PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr", "eyepacs")}, type=str)  # type: ignore[misc]
-_IDRID = PhantomLayout("idrid")
-Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
-
-_TITLES = "; ".join(f"{bundle.name}: {bundle.title}" for bundle in BUNDLES.values())
-BundleOption = Annotated[str, typer.Option("--bundle", help=f"What is looked for and how. {_TITLES}.")]
-PresetOption = Annotated[
-    Optional[str],  # noqa: UP045  typer reads it at run time, on Python 3.10 too
-    typer.Option(help="A smaller setting than the paper's: cpu. Weights need the preset they were trained with."),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +70,7 @@ def _tinylesions(
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder of the data set; new or empty.")],
-    layout: Annotated[PhantomLayout, typer.Option(help="Whose official folders to write.")] = _IDRID,
+    layout: Annotated[PhantomLayout, typer.Option(help="Whose official folders to write.")] = IDRID,
     photos: Annotated[
         tuple[int, int, int],
         typer.Option(metavar="N N N", help="How many photos for training, validation and test."),
@@ -128,7 +125,7 @@ def check_data(
 def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos and folders of photos.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; created if needed.")],
-    bundle: BundleOption = _DEFAULT_BUNDLE,
+    bundle: BundleOption = DEFAULT_BUNDLE,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="model.pt of a training; the bundle's own models/model.pt by default."),
@@ -226,7 +223,7 @@ def experiment(
     table: Annotated[str, typer.Argument(help="A table of the paper, e.g. table_4.")],
     dataset_dir: Annotated[Path, typer.Option(help="The data set's folder, or the file of a JSON datalist.")],
     out: Annotated[Path, typer.Option(help="Folder of weights, scores and the table.")],
-    bundle: BundleOption = _DEFAULT_BUNDLE,
+    bundle: BundleOption = DEFAULT_BUNDLE,
     preset: PresetOption = None,
     row: Annotated[Optional[list[str]], typer.Option(help="Only this row; can be given several times.")] = None,  # noqa: UP045
     layout: Annotated[
@@ -280,7 +277,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Folder of everything the demonstration makes; one for each bundle.")
     ] = Path("demo"),
-    bundle: BundleOption = _DEFAULT_BUNDLE,
+    bundle: BundleOption = DEFAULT_BUNDLE,
 ) -> None:
     """Draw phantoms, train the small preset, evaluate, and predict full photos: a few minutes on two cores.
 
@@ -309,9 +306,7 @@ def main() -> None:
             errors.print("interrupted: give the same command again to go on.")
         raise
     except Exception as error:
-        problem: BaseException | None = error
-        while problem is not None and not isinstance(problem, InputError):
-            problem = problem.__cause__ or problem.__context__
+        problem = find_input_error(error)
         if problem is None:
             raise
         errors.print("[red]error:[/red]", end=" ")

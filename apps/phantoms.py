@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tinylesions.datasets import InputError
+from tinylesions.datasets.atomic import atomic_folder
 from tinylesions.datasets.phantoms import (
     write_ddr_grading,
     write_ddr_segmentation,
@@ -14,7 +15,6 @@ from tinylesions.datasets.phantoms import (
     write_idrid_grading,
     write_idrid_segmentation,
 )
-from tinylesions.transforms.atomic import atomic_folder
 
 __all__ = ["PHANTOM_NOTE", "write_phantoms"]
 

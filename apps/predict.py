@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from tinylesions.apps.finished import finished_folders, is_finished
+from tinylesions.apps.input_errors import find_input_error
 from tinylesions.apps.ordered_messages import OrderedMessages
 from tinylesions.apps.photo_inferers import PhotoInferer, photo_inferer
 from tinylesions.apps.photo_pipeline import run_in_flight
@@ -21,9 +22,10 @@ from tinylesions.apps.photo_steps import LoadedPhoto, Photo, PhotoSteps
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
 from tinylesions.datasets import InputError, find_photos, photo_ids
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.handlers import file_sha256, record_run
 from tinylesions.monai_bundles import Bundle
-from tinylesions.transforms import atomic_path, collect_tables
+from tinylesions.transforms import collect_tables
 
 __all__ = ["Prediction", "predict"]
 
@@ -119,7 +121,7 @@ def predict(
         if error is None:
             done.append(photo.id)
             return
-        problem = _input_error(error)
+        problem = find_input_error(error)
         if problem is None:
             raise error
         failed[str(photo.path)] = str(problem)
@@ -167,13 +169,6 @@ def _usable(device: str) -> str:
         usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *mps]
         raise InputError(f"the device {device!r} cannot be used here: choose one of {', '.join(usable)}.") from error
     return device
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """The bad input behind an error, through MONAI's wrapping of what a transform raises."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _write_errors(path: Path, failed: Mapping[str, str]) -> None:

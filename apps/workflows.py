@@ -9,8 +9,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.monai_bundles import Bundle
-from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["build_workflow", "run_workflow"]
 

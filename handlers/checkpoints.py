@@ -13,8 +13,8 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
-from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["BestModel", "TrainingCheckpoint", "save_state"]
 

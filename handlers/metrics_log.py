@@ -11,7 +11,7 @@ import pandas as pd
 from ignite.engine import Engine, Events
 from monai.utils import is_scalar
 
-from tinylesions.transforms.atomic import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["MetricsLog"]
 

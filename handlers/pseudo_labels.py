@@ -20,7 +20,7 @@ from tinylesions.datasets import (
     write_labelled_datalists,
     write_pseudo_grades,
 )
-from tinylesions.transforms.atomic import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["PseudoGrades", "without_twins", "write_pseudo_labelled"]
 

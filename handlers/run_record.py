@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from tinylesions import __version__
-from tinylesions.transforms.atomic import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["file_sha256", "git_revision", "record_run"]
 

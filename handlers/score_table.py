@@ -11,8 +11,8 @@ import ignite.distributed as idist
 import pandas as pd
 from ignite.engine import Engine, Events
 
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.metrics import GRADING_SCORES, PROTOCOLS
-from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["ScoreTable", "integrate_outputs", "score_table"]
 

@@ -6,7 +6,6 @@ import copy
 
 import torch
 from torch import nn
-from typing_extensions import Self
 
 __all__ = ["SingleTask", "TaskNetwork"]
 
@@ -38,7 +37,7 @@ class TaskNetwork(nn.Module):
             raise ValueError(f"tasks is 'all' or one of {', '.join(self.names)}, not {tasks!r}.")
         return tasks
 
-    def for_tasks(self, tasks: str) -> Self:
+    def for_tasks(self, tasks: str) -> TaskNetwork:
         """Return the same network, with the very same weights, that gives other tasks.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tinylesions.transforms.atomic import atomic_folder, atomic_path
 from tinylesions.transforms.cached_windows import CachedWindowLoader
 from tinylesions.transforms.field_of_view import (
     FieldOfViewCropd,
@@ -50,8 +49,6 @@ __all__ = [
     "WindowCache",
     "WindowSampler",
     "WindowSampling",
-    "atomic_folder",
-    "atomic_path",
     "bounding_box",
     "collect_tables",
     "draw_overlay",

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import CLASSES, LESIONS
-from tinylesions.transforms.atomic import atomic_path
 
 __all__ = ["COLUMNS", "collect_tables", "lesion_components", "photo_summary", "write_table"]
 

@@ -15,9 +15,9 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor
 from PIL import Image
 
+from tinylesions.datasets.atomic import atomic_folder
 from tinylesions.datasets.lesions import CLASSES, LESIONS
 from tinylesions.datasets.photos import read_photo
-from tinylesions.transforms.atomic import atomic_folder
 from tinylesions.transforms.grade_evidence import draw_grade_evidence
 from tinylesions.transforms.lesion_table import lesion_components, photo_summary, write_table
 from tinylesions.transforms.names import checked_lesions, output_name

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy, convert_to_tensor
 
-from tinylesions.transforms.atomic import atomic_path
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.transforms.names import checked_lesions, output_name
 from tinylesions.transforms.panels import Scale, draw_panels, reduced_photo
 

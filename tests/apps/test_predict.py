@@ -16,7 +16,7 @@ import torch
 from PIL import ExifTags, Image
 from scipy import ndimage
 
-from tinylesions.apps.main import Precision
+from tinylesions.apps.options import Precision
 from tinylesions.datasets import CLASSES, LESIONS
 from tinylesions.inferers import PRECISIONS, resolve_precision
 from tinylesions.monai_bundles import find_bundle

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tinylesions.datasets.atomic import atomic_folder, atomic_path
 from tinylesions.datasets.errors import InputError
-from tinylesions.transforms.atomic import atomic_folder, atomic_path
 
 
 def names(folder: Path) -> list[str]:
