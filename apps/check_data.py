@@ -14,6 +14,7 @@ from tinylesions.apps.wording import counted
 from tinylesions.datasets import (
     LAYOUTS,
     LESION_CODES,
+    OCTA_LESION_CODES,
     CheckReport,
     CheckRow,
     InputError,
@@ -24,6 +25,8 @@ from tinylesions.datasets import (
 from tinylesions.datasets.atomic import atomic_path
 
 __all__ = ["check_data"]
+
+_CODES = {**LESION_CODES, **OCTA_LESION_CODES}
 
 
 def check_data(
@@ -45,7 +48,7 @@ def check_data(
         InputError: the layout cannot be read at all.
     """
     items = read_layout(layout, root)
-    rows = iter_check(items, LAYOUTS[layout].allow_empty)
+    rows = iter_check(items, LAYOUTS[layout].allow_empty, LAYOUTS[layout].lesions)
     report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))
     pixels = ", lesion pixels" if report.lesions else ""
     console.print(_table(report, f"{layout} in {root}: {len(items)} photos{pixels}"))
@@ -76,7 +79,7 @@ def _table(report: CheckReport, title: str) -> Table:
     table.add_column("split")
     table.add_column("size", justify="right")
     for lesion, total in report.totals.items():
-        table.add_column(LESION_CODES[lesion], justify="right", footer=f"{total:,}")
+        table.add_column(_CODES[lesion], justify="right", footer=f"{total:,}")
     if report.graded:
         footer = "\n".join(f"{grade}: {counted(count, 'photo')}" for grade, count in report.graded.items())
         table.add_column("grade", justify="right", footer=footer)

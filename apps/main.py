@@ -70,21 +70,32 @@ def _tinylesions(
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder of the data set; new or empty.")],
-    layout: Annotated[PhantomLayout, typer.Option(help="Whose official folders to write.")] = IDRID,
+    layout: Annotated[
+        PhantomLayout, typer.Option(help="Whose official folders to write; drac's hold OCTA images.")
+    ] = IDRID,
     photos: Annotated[
         tuple[int, int, int],
-        typer.Option(metavar="N N N", help="How many photos for training, validation and test."),
+        typer.Option(
+            metavar="N N N",
+            help="How many photos for training, validation and test. All layouts but ddr have one folder for the first"
+            " two.",
+        ),
     ] = (12, 4, 4),
     size: Annotated[
-        tuple[int, int],
-        typer.Option(metavar="HEIGHT WIDTH", help="In pixels, at least 192 256."),
-    ] = (2848, 4288),
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(
+            metavar="HEIGHT WIDTH",
+            help="In pixels. Photos: 2848 4288 by default, at least 192 256. drac: 1024 1024 by default, at least"
+            " 128 128.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
     grading: Annotated[
-        bool, typer.Option("--grading", help="Graded photos instead of lesion masks; eyepacs always is.")
+        bool,
+        typer.Option("--grading", help="Graded photos instead of lesion masks; eyepacs always is, drac never."),
     ] = False,
 ) -> None:
-    """Draw fundus photos with lesions and their masks, or their grades, for trying things out.
+    """Draw fundus photos or OCTA images with lesions and their masks, or photos with grades, for trying things out.
 
     They are drawings: good for plumbing and demonstrations, no evidence about eyes. For example
     `tinylesions phantom phantoms --photos 4 2 2 --size 712 1072`.
@@ -128,7 +139,11 @@ def predict(
     bundle: BundleOption = DEFAULT_BUNDLE,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="model.pt of a training; the bundle's own models/model.pt by default."),
+        typer.Option(
+            help="model.pt of a training; the bundle's own models/model.pt by default. The bundle for OCTA images has a"
+            " network for each lesion: name the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one"
+            " of these files; a lesion without its file is not looked for."
+        ),
     ] = None,
     preset: PresetOption = None,
     overlap: Annotated[
@@ -168,13 +183,14 @@ def predict(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is already in OUT.")] = False,
 ) -> None:
-    """Find the lesions of photos: probability maps, label map, overlay and tables at each photo's own size.
+    """Find the lesions of photos: probability maps, label map or masks, overlay and tables at each photo's own size.
 
     OUT gets a folder per photo with
 
     - `<lesion>.png`: the probability of each lesion in 16 bits,
     - `label_map.png`: the most probable class of each pixel, or where each lesion is looked for by itself, the most
-      probable lesion that reaches 0.5,
+      probable lesion that reaches 0.5; of OCTA images, whose lesions overlap, `<lesion>_mask.png` instead, 255 where
+      the lesion reaches 0.5,
     - `overlay.jpg`: the lesions drawn into the photo,
     - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas, and the photo's grade from
       bundles that grade,

@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_BUNDLE", "IDRID", "BundleOption", "LayoutName", "PhantomLayo
 
 DEFAULT_BUNDLE = next(iter(BUNDLES))
 LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
-PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr", "eyepacs")}, type=str)  # type: ignore[misc]
+PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr", "eyepacs", "drac")}, type=str)  # type: ignore[misc]
 IDRID = PhantomLayout("idrid")
 Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
 

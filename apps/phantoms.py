@@ -11,10 +11,13 @@ from tinylesions.datasets.atomic import atomic_folder
 from tinylesions.datasets.phantoms import (
     write_ddr_grading,
     write_ddr_segmentation,
+    write_drac,
     write_eyepacs,
     write_idrid_grading,
     write_idrid_segmentation,
 )
+from tinylesions.datasets.phantoms.octa import OCTA_SIZE
+from tinylesions.datasets.phantoms.photo import FULL_SIZE
 
 __all__ = ["PHANTOM_NOTE", "write_phantoms"]
 
@@ -23,21 +26,29 @@ PHANTOM_NOTE = "PHANTOMS.txt"
 
 
 def write_phantoms(
-    root: Path, layout: str, photos: tuple[int, int, int], size: tuple[int, int], seed: int, grading: bool = False
+    root: Path,
+    layout: str,
+    photos: tuple[int, int, int],
+    size: tuple[int, int] | None,
+    seed: int,
+    grading: bool = False,
 ) -> None:
     """Draw a data set in an official layout; the folder is there when it is complete.
 
     Args:
         root: its folder.
-        layout: ``"idrid"``, ``"ddr"`` or ``"eyepacs"``.
-        photos: how many for training, validation and test. IDRiD and EyePACS have one folder for the first two.
-        size: (H, W) in pixels.
+        layout: ``"idrid"``, ``"ddr"``, ``"eyepacs"``, or ``"drac"``, which has OCTA images.
+        photos: how many for training, validation and test. All but DDR have one folder for the first two.
+        size: (H, W) in pixels; None is the size of IDRiD's photos, or of DRAC2022's images.
         seed: the same seed gives the same photos.
-        grading: photos with a grade instead of photos with lesion masks; EyePACS has no others.
+        grading: photos with a grade instead of photos with lesion masks; EyePACS has no others, DRAC has none.
 
     Raises:
-        InputError: the folder holds something already or cannot be written, or a number is out of range.
+        InputError: the folder holds something already or cannot be written, a number is out of range, or grades are
+            asked for in a layout that has none.
     """
+    if grading and layout == "drac":
+        raise InputError("OCTA phantoms in drac's layout have no grades: leave out --grading, or name another layout.")
     training, validation, test = photos
     if min(photos) < 0 or training < 1:
         raise InputError(
@@ -49,6 +60,7 @@ def write_phantoms(
         raise InputError(f"{root} is not empty: name a new folder, or remove what is there.")
     if root.resolve() == Path.cwd():  # it would be replaced under the user's feet
         raise InputError(f"{root} is the current folder: name a new folder in it.")
+    size = size or (OCTA_SIZE if layout == "drac" else FULL_SIZE)
     with tqdm(total=sum(photos), desc="drawing", unit="photo") as bar, atomic_folder(root.resolve()) as folder:
         try:
             if layout == "idrid":
@@ -56,6 +68,8 @@ def write_phantoms(
                 write(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
             elif layout == "eyepacs":
                 write_eyepacs(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
+            elif layout == "drac":
+                write_drac(folder, training + validation, test, size=size, seed=seed, progress=bar.update)
             else:
                 write_ddr = write_ddr_grading if grading else write_ddr_segmentation
                 write_ddr(folder, training, validation, test, size=size, seed=seed, progress=bar.update)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from monai.bundle import ConfigParser
 
 from tinylesions.apps.finished import finished_folders, is_finished
 from tinylesions.apps.input_errors import find_input_error
@@ -71,7 +72,8 @@ def predict(
         inputs: photos and folders of photos.
         bundle: the bundle.
         output_dir: where a folder per photo, ``lesions.csv``, ``photos.csv`` and ``run.json`` go.
-        weights: the weights' file; the bundle's own by default.
+        weights: the weights' file, or the folder of several where each lesion has a network of its own; the bundle's
+            own by default.
         configs: configs of the bundle that override inference.json, e.g. a preset.
         overrides: config ids and their values.
         device: name of the device, e.g. ``"cpu"`` or ``"cuda:1"``; the config's own by default.
@@ -95,7 +97,8 @@ def predict(
     network.eval()
     # a bar for each photo would fill a log file
     inferer = photo_inferer(workflow.parser, overrides or {}, show_progress=sys.stderr.isatty())
-    settings = _settings(bundle, weights, configs, overrides or {}, inferer, where)
+    sha256 = _sha256(workflow.parser, weights)
+    settings = _settings(bundle, sha256, configs, overrides or {}, inferer, where)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     photos = [Photo(number, id_, path) for number, (id_, path) in enumerate(zip(photo_ids(paths), paths, strict=True))]
     finished = {p for p in photos if not overwrite and is_finished(output_dir / p.id, p.path, key)}
@@ -142,7 +145,7 @@ _PARTS = ("preprocessing", "network", "postprocessing", "device")
 
 def _settings(
     bundle: Bundle,
-    weights: Path,
+    weights_sha256: str | dict[str, str],
     configs: Sequence[str],
     overrides: Mapping[str, Any],
     inferer: PhotoInferer,
@@ -154,11 +157,18 @@ def _settings(
         "bundle_version": json.loads((bundle.root / "configs" / "metadata.json").read_text(encoding="utf-8"))[
             "version"
         ],
-        "weights_sha256": file_sha256(weights),
+        "weights_sha256": weights_sha256,
         "configs": ["inference", *configs],
         **inferer.settings(device),
         "overrides": dict(overrides),
     }
+
+
+def _sha256(parser: ConfigParser, weights: Path) -> str | dict[str, str]:
+    """Hash of the weights, or of each of the config's ``checkpoints`` where it merges several networks."""
+    if "checkpoints" not in parser:
+        return file_sha256(weights)
+    return {name: file_sha256(path) for name, path in parser.get_parsed_content("checkpoints").items()}
 
 
 def _usable(device: str) -> str:

@@ -3,13 +3,23 @@
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
+from .drac import drac_segmentation, images_with, images_with_truth
 from .errors import InputError
 from .graded_ddr import ddr_grading
 from .graded_eyepacs import eyepacs
 from .graded_idrid import idrid_grading
 from .grades import GRADES, REFERABLE_GRADE
 from .idrid import IDRID_VALIDATION_IDS, idrid_segmentation
-from .lesions import CLASSES, LESION_CODES, LESIONS, OVERLAP_PRIORITY
+from .lesions import (
+    ALL_LESIONS,
+    CLASSES,
+    LESION_CODES,
+    LESIONS,
+    OCTA_LESION_CODES,
+    OCTA_LESIONS,
+    OVERLAP_PRIORITY,
+    find_octa_lesion,
+)
 from .masks import read_mask, read_masks, write_mask
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
 from .pseudo_labels import (
@@ -21,17 +31,20 @@ from .pseudo_labels import (
     write_pseudo_masks,
 )
 from .registry import LAYOUTS, Layout, read_layout
-from .splits import stratified_split
+from .splits import multilabel_split, stratified_split
 from .tasks import TASKS, labels_digest, scored_tasks, task_items
 from .twins import Twins, find_twins, leaving_out_twins, sharing_labels
 
 __all__ = [
+    "ALL_LESIONS",
     "CLASSES",
     "GRADES",
     "IDRID_VALIDATION_IDS",
     "LAYOUTS",
     "LESIONS",
     "LESION_CODES",
+    "OCTA_LESIONS",
+    "OCTA_LESION_CODES",
     "OVERLAP_PRIORITY",
     "PHOTO_SUFFIXES",
     "REFERABLE_GRADE",
@@ -45,15 +58,20 @@ __all__ = [
     "check_pseudo_root",
     "ddr_grading",
     "ddr_segmentation",
+    "drac_segmentation",
     "eyepacs",
+    "find_octa_lesion",
     "find_photos",
     "find_twins",
     "idrid_grading",
     "idrid_segmentation",
+    "images_with",
+    "images_with_truth",
     "iter_check",
     "labels_digest",
     "leaving_out_twins",
     "load_datalist",
+    "multilabel_split",
     "photo_ids",
     "photo_size",
     "read_layout",

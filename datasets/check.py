@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .datalists import labelled_family
 from .errors import InputError
 from .grades import GRADES
-from .lesions import LESIONS
-from .masks import read_mask
+from .lesions import ALL_LESIONS
+from .masks import check_lesion, read_mask
 from .photos import photo_size, read_photo
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class CheckRow:
         split: "training", "validation" or "test".
         height: of the upright photo in pixels; 0 where its header cannot be read.
         width: likewise.
-        pixels: lesion -> number of its pixels, for all of `LESIONS`; 0 for an absent lesion or a refused mask. Empty
-            where the masks are unknown.
+        pixels: lesion -> number of its pixels, for all of `LESIONS` or of `OCTA_LESIONS`; 0 for an absent lesion or a
+            refused mask. Empty where the masks are unknown.
         grade: of diabetic retinopathy, 0 to 4; None where it is unknown or no grade.
         problem: what must be repaired, a sentence for each file; "" where all is well.
         warning: what is allowed but rare; "" as a rule.
@@ -63,8 +64,8 @@ class CheckReport:
 
     @property
     def lesions(self) -> tuple[str, ...]:
-        """`LESIONS`, or none where no photo has known masks."""
-        return LESIONS if any(row.pixels for row in self.rows) else ()
+        """`LESIONS` or `OCTA_LESIONS`, or none where no photo has known masks."""
+        return next((tuple(row.pixels) for row in self.rows if row.pixels), ())
 
     @property
     def totals(self) -> dict[str, int]:
@@ -90,23 +91,31 @@ class CheckReport:
         return frame.astype(dict.fromkeys(truths, "Int64"))
 
 
-def check_datalist(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> CheckReport:
+def check_datalist(
+    items: Iterable[Mapping[str, Any]], allow_empty: bool = False, lesions: Sequence[str] = ALL_LESIONS
+) -> CheckReport:
     """Decode every photo and mask of a datalist and report what is wrong; nothing is raised for a bad file.
 
     Args:
         items: a datalist, as a reader of `LAYOUTS` gives it.
         allow_empty: accept all-black masks (DDR), see `read_mask`.
+        lesions: those that may be named, see `Layout.lesions`; where they are of both families, the datalist is of the
+            one that it names.
     """
-    return CheckReport(tuple(iter_check(items, allow_empty)))
+    return CheckReport(tuple(iter_check(items, allow_empty, lesions)))
 
 
-def iter_check(items: Iterable[Mapping[str, Any]], allow_empty: bool = False) -> Iterator[CheckRow]:
+def iter_check(
+    items: Iterable[Mapping[str, Any]], allow_empty: bool = False, lesions: Sequence[str] = ALL_LESIONS
+) -> Iterator[CheckRow]:
     """Yield the row of each photo as soon as it is checked; `check_datalist` collects them."""
+    items = list(items)
+    family = labelled_family(items, lesions)
     for item in items:
-        yield _check_item(item, allow_empty)
+        yield _check_item(item, allow_empty, family)
 
 
-def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
+def _check_item(item: Mapping[str, Any], allow_empty: bool, family: Sequence[str]) -> CheckRow:
     problems = []
     size = None
     try:
@@ -114,15 +123,13 @@ def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
         read_photo(item["image"])  # only decoding shows a truncated file
     except InputError as error:
         problems.append(str(error))
-    pixels = dict.fromkeys(LESIONS, 0) if "label" in item else {}
+    pixels = dict.fromkeys(family, 0) if "label" in item else {}
     for lesion, path in item.get("label", {}).items():
-        if lesion not in LESIONS:
-            problems.append(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
-            continue
-        try:
-            pixels[lesion] = int(read_mask(path, size, allow_empty).sum())
-        except InputError as error:
-            problems.append(str(error))
+        count, problem = _count_pixels(lesion, path, size, allow_empty, family)
+        if problem:
+            problems.append(problem)
+        else:
+            pixels[lesion] = count
     grade = item.get("grade")
     if grade is not None and grade not in range(len(GRADES)):
         problems.append(f"{item['image']}: {grade!r} is no grade; give 0 to {len(GRADES) - 1}")
@@ -133,3 +140,14 @@ def _check_item(item: Mapping[str, Any], allow_empty: bool) -> CheckRow:
         counts = "it counts as healthy" if grade is None else f"its grade is {grade}"
         warning = f"{item['image']}: no lesion is marked in this photo; {counts}"
     return CheckRow(item["id"], item["split"], height, width, pixels, grade, ". ".join(problems), warning)
+
+
+def _count_pixels(
+    lesion: str, path: str, size: tuple[int, int] | None, allow_empty: bool, family: Sequence[str]
+) -> tuple[int, str]:
+    """Return the number of a mask's pixels and "", or 0 and what is wrong."""
+    try:
+        check_lesion(lesion, path, family)
+        return int(read_mask(path, size, allow_empty).sum()), ""
+    except InputError as error:
+        return 0, str(error)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .atomic import atomic_path
 from .errors import InputError
 from .grades import GRADES
+from .lesions import ALL_LESIONS, LESIONS, OCTA_LESIONS
 
-__all__ = ["SPLITS", "TRUTHS", "load_datalist", "save_datalist", "select"]
+__all__ = ["SPLITS", "TRUTHS", "labelled_family", "load_datalist", "save_datalist", "select"]
 
 SPLITS = ("training", "validation", "test")
 """The splits of a datalist, named as the sections of MONAI's decathlon JSON."""
@@ -32,6 +33,18 @@ def select(datalist: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any
         there = ", ".join(dict.fromkeys(item["split"] for item in datalist)) or "none"
         raise InputError(f"the datalist has no photo for {split!r} (it has: {there}); choose another split or root")
     return items
+
+
+def labelled_family(items: Iterable[Mapping[str, Any]], lesions: Sequence[str] = ALL_LESIONS) -> tuple[str, ...]:
+    """Return the family whose lesions a datalist's labels name, `LESIONS` or `OCTA_LESIONS`.
+
+    Args:
+        items: a datalist. Where it names lesions of both, the more frequent family is taken; where of none, the first.
+        lesions: those that may be named (`Layout.lesions`); they hold one family or both.
+    """
+    named = [lesion for item in items for lesion in item.get("label", {})]
+    families = [family for family in (LESIONS, OCTA_LESIONS) if set(family) <= set(lesions)]
+    return max(families, key=lambda family: sum(lesion in family for lesion in named))
 
 
 def save_datalist(items: Sequence[dict[str, Any]], path: Path | str) -> None:
@@ -61,7 +74,8 @@ def load_datalist(path: Path | str) -> list[dict[str, Any]]:
     """Read a datalist that `save_datalist` wrote; relative paths become absolute, from the file's folder.
 
     An item has a ``label`` (lesion -> mask, {} where there is no lesion), a ``grade`` (0 to 4) or both; a key that is
-    absent means that it is unknown. ``pseudo``, if it is there, lists which of the two a network wrote.
+    absent means that it is unknown. ``pseudo``, if it is there, lists which of the two a network wrote. Where the
+    lesions are those of OCTA images, an item of ``test`` may have neither: DRAC2022 hides them.
 
     Raises:
         InputError: the file is missing, no JSON, or not of that form.
@@ -77,17 +91,28 @@ def load_datalist(path: Path | str) -> list[dict[str, Any]]:
     if not lists or not all(isinstance(section, list) for section in lists):
         raise InputError(f"{path}: the datalist is not made of lists named {', '.join(SPLITS)}; write it anew")
     folder = path.absolute().parent
-    items = []
+    items: list[dict[str, Any]] = []
+    without_truth: list[tuple[str, int]] = []
     for split in SPLITS:
         for number, item in enumerate(sections.get(split, []), start=1):
             if not _is_item(item):
-                raise InputError(
-                    f'{path}: entry {number} of {split} is not {{"id": ..., "image": path, "label": {{lesion: path}},'
-                    ' "grade": 0 to 4} with a label or a grade, or both; correct it'
-                )
+                raise _wrong_entry(path, split, number)
+            if not any(truth in item for truth in TRUTHS):
+                without_truth.append((split, number))
             absolute = _map_paths(item, lambda name: os.path.normpath(folder / name))
             items.append({**absolute, "split": split})
+    may_lack_truth = ("test",) if labelled_family(items) == OCTA_LESIONS else ()
+    for split, number in without_truth:
+        if split not in may_lack_truth:
+            raise _wrong_entry(path, split, number)
     return items
+
+
+def _wrong_entry(path: Path, split: str, number: int) -> InputError:
+    return InputError(
+        f'{path}: entry {number} of {split} is not {{"id": ..., "image": path, "label": {{lesion: path}},'
+        ' "grade": 0 to 4} with a label or a grade, or both; correct it'
+    )
 
 
 def _is_item(item: Any) -> bool:
@@ -95,7 +120,6 @@ def _is_item(item: Any) -> bool:
         isinstance(item, dict)
         and all(isinstance(item.get(key), str) for key in ("id", "image"))
         and isinstance(item.get("optic_disc", ""), str)
-        and any(truth in item for truth in TRUTHS)
         and ("label" not in item or _is_label(item["label"]))
         and ("grade" not in item or _is_grade(item["grade"]))
         and _is_pseudo(item.get("pseudo", []))

@@ -11,9 +11,9 @@ from PIL import Image
 from .atomic import atomic_path
 from .decoding import ALPHA_MODES, decode_image
 from .errors import InputError
-from .lesions import LESIONS
+from .lesions import ALL_LESIONS, LESIONS, lesion_family
 
-__all__ = ["read_mask", "read_masks", "write_mask"]
+__all__ = ["check_lesion", "read_mask", "read_masks", "write_mask"]
 
 MASK_MODES = ("1", "L", "P", "I", "F", "RGB")  # and I;16 in its byte orders
 
@@ -77,22 +77,39 @@ def read_masks(
         paths: lesion name -> mask file, for the lesions that have a file (the `label` of a datalist item).
         size: (height, width) of the photo.
         allow_empty: as in `read_mask`.
-        lesions: those to read, some of `LESIONS`; files of others stay closed.
+        lesions: those to read, some of `LESIONS` or of `OCTA_LESIONS`; files of others stay closed.
 
     Returns:
         uint8 array (K, H, W) of 0 and 1 in the order of `lesions`; zeros for a lesion that has no file.
 
     Raises:
-        InputError: a mask that `read_mask` refuses, or a name that is no lesion.
+        InputError: a mask that `read_mask` refuses, or a name that is no lesion of the same family.
+        ValueError: `lesions` holds an unknown name, or names of both families.
     """
+    family = lesion_family(lesions)
     for lesion, path in paths.items():
-        if lesion not in LESIONS:
-            raise InputError(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(LESIONS)}")
+        check_lesion(lesion, path, family)
     masks = np.zeros((len(lesions), *size), np.uint8)
     for channel, lesion in enumerate(lesions):
         if lesion in paths:
             masks[channel] = read_mask(paths[lesion], size, allow_empty)
     return masks
+
+
+def check_lesion(lesion: str, path: Path | str, family: Sequence[str]) -> None:
+    """Refuse a mask whose lesion is not one of a family: `LESIONS` or `OCTA_LESIONS`.
+
+    Raises:
+        InputError: the name is unknown, or of the other family: its mask would count as absent lesions.
+    """
+    if lesion in family:
+        return
+    if lesion in ALL_LESIONS:
+        raise InputError(
+            f"{path}: {lesion} is none of {', '.join(family)};"
+            " use a data set and a bundle for one kind of image, fundus photos or OCTA"
+        )
+    raise InputError(f"{path}: {lesion!r} is no lesion; name it one of {', '.join(family)}")
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:

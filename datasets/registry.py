@@ -10,11 +10,13 @@ from typing import Any
 
 from .datalists import load_datalist
 from .ddr import ddr_segmentation
+from .drac import drac_segmentation
 from .errors import InputError
 from .graded_ddr import ddr_grading
 from .graded_eyepacs import eyepacs
 from .graded_idrid import idrid_grading
 from .idrid import idrid_segmentation
+from .lesions import ALL_LESIONS, LESIONS, OCTA_LESIONS
 
 __all__ = ["LAYOUTS", "Layout", "read_layout"]
 
@@ -26,24 +28,28 @@ class Layout:
     Attributes:
         read: makes the datalist from the root.
         allow_empty: whether a mask without a lesion pixel is right: DDR writes black masks for absent lesions, IDRiD
-            has no file for them, and a grading layout has no masks.
+            and DRAC2022 have no file for them, and a grading layout has no masks.
+        lesions: those that its labels may name: `LESIONS` in fundus photos, `OCTA_LESIONS` in OCTA images. A JSON
+            datalist names those of either family.
     """
 
     read: Callable[[Path | str], list[dict[str, Any]]]
     allow_empty: bool
+    lesions: tuple[str, ...] = LESIONS
 
 
 LAYOUTS = {
     "idrid": Layout(idrid_segmentation, allow_empty=False),
     "idrid_43_11": Layout(partial(idrid_segmentation, split_rule="43/11/27"), allow_empty=False),
     "ddr": Layout(ddr_segmentation, allow_empty=True),
-    "json": Layout(load_datalist, allow_empty=True),
+    "json": Layout(load_datalist, allow_empty=True, lesions=ALL_LESIONS),
     "idrid_grading": Layout(idrid_grading, allow_empty=True),
     "ddr_grading": Layout(ddr_grading, allow_empty=True),
     "eyepacs": Layout(eyepacs, allow_empty=True),
+    "drac": Layout(drac_segmentation, allow_empty=False, lesions=OCTA_LESIONS),
 }
-"""Official folders of lesion masks (IDRiD as two papers split it, DDR) and of grades (IDRiD, DDR, EyePACS), and the
-JSON datalist of one's own photos, whose root is the file."""
+"""Official folders of lesion masks (IDRiD as two papers split it, DDR, DRAC2022) and of grades (IDRiD, DDR, EyePACS),
+and the JSON datalist of one's own photos, whose root is the file."""
 
 
 def read_layout(layout: str, root: Path | str) -> list[dict[str, Any]]:

@@ -11,12 +11,14 @@ from tinylesions.handlers.grading_scores import GradingScores
 from tinylesions.handlers.last_model import LastModel
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.negative_share_schedule import NegativeShareSchedule, negative_share
+from tinylesions.handlers.overlap import Overlap
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
 from tinylesions.handlers.pixel_break_even import PixelBreakEven
 from tinylesions.handlers.pixel_protocols import PixelProtocols
 from tinylesions.handlers.prepare_tasks import PrepareTasks
 from tinylesions.handlers.progress import Progress
 from tinylesions.handlers.pseudo_labels import PseudoGrades, without_twins, write_pseudo_labelled
+from tinylesions.handlers.run_for_each import run_for_each
 from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
 from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
 from tinylesions.handlers.true_labels import true_labels
@@ -30,6 +32,7 @@ __all__ = [
     "LastModel",
     "MetricsLog",
     "NegativeShareSchedule",
+    "Overlap",
     "PixelAveragePrecision",
     "PixelBreakEven",
     "PixelProtocols",
@@ -45,6 +48,7 @@ __all__ = [
     "load_finished_training",
     "negative_share",
     "record_run",
+    "run_for_each",
     "score_table",
     "true_labels",
     "without_twins",

@@ -18,7 +18,16 @@ __all__ = ["ScoreTable", "integrate_outputs", "score_table"]
 
 _REDUCED = ", reduced size"
 
+_OVERLAP_ROWS = {
+    "Dice (DRAC2022)": "dice_{lesion}",
+    "IoU (DRAC2022)": "iou_{lesion}",
+    "Dice, empty images counted": "dice_with_empty_{lesion}",
+    "empty images with false positives": "false_positive_images_{lesion}",
+    "false positive pixels of empty images": "false_positive_pixels_{lesion}",
+}
+
 ROWS = {
+    **_OVERLAP_ROWS,
     **{f"average precision ({protocol})": f"average_precision_{protocol}_{{lesion}}" for protocol in PROTOCOLS},
     f"precision at break-even{_REDUCED}": "reduced_precision_{lesion}",
     f"recall at break-even{_REDUCED}": "reduced_recall_{lesion}",
@@ -196,16 +205,17 @@ class ScoreTable:
             return
         table = score_table(engine.state.metrics, self.lesions, ROWS)
         of_grades = [ROWS[title] in GRADING_SCORES for title in table.index]
+        empty = _empty_images(engine.state.metrics, self.lesions)
         lesions = table.loc[[not of_grade for of_grade in of_grades]].drop(columns=_GRADE_COLUMNS, errors="ignore")
         if not any(of_grades):
-            print("\n" + _heading(lesions, f"{with_masks} photos"))
+            print("\n" + _heading(lesions, f"{with_masks} {'photos' if empty is None else 'images'}", empty))
             _print_and_save(table, self.path)
             return
         confusion = pd.DataFrame(engine.state.confusion_matrix)  # type: ignore[attr-defined]
         graded = int(confusion.to_numpy().sum())
         if len(lesions):
             counts = f"{graded} photos with a true grade, {with_masks} with masks,"
-            print("\n" + _heading(lesions, f"{graded} photos," if graded == with_masks else counts))
+            print("\n" + _heading(lesions, f"{graded} photos," if graded == with_masks else counts, empty))
             print(_printed(lesions).to_string())
         else:
             print(f"\n{graded} photos with a true grade")
@@ -225,11 +235,27 @@ def _photos_with_masks(batch: Any) -> int:
     return sum(float(weight) == 1 for weight in weights)
 
 
-def _heading(table: pd.DataFrame, counts: str) -> str:
+def _empty_images(metrics: Mapping[str, Any], lesions: Sequence[str]) -> str | None:
+    """How many images do not hold each lesion; None where their overlap was not measured."""
+    counts = {lesion: metrics.get(f"empty_images_{lesion}") for lesion in lesions}
+    present = [f"{lesion} {count}" for lesion, count in counts.items() if count is not None]
+    return ", ".join(present) or None
+
+
+def _heading(table: pd.DataFrame, counts: str, empty: str | None) -> str:
     titles = [str(title) for title in table.index]
     reduced = any(title.endswith(_REDUCED) for title in titles)
     exception = "; where a row says reduced size, at the network's own" if reduced else ""
     pooled = "; pooled: of the pixels of all photos together" if any("(pooled)" in title for title in titles) else ""
+    if empty is not None:
+        precise = any(title.startswith("average precision") for title in titles)
+        area = " Average precision by its protocols, inside the field of view where there is one." if precise else ""
+        return (
+            f"{counts} at full size{exception}.{area}\nDice and IoU are the mean of the images that hold the lesion, as"
+            f" in DRAC2022{pooled}.\nEmpty images, which do not: {empty}.\nWhere they are counted, each scores 1 if"
+            " nothing is predicted there, else 0; false positives are shares of the empty images\nand of their pixels."
+            " 95 % intervals from resampled images"
+        )
     return (
         f"{counts} at full size{exception}. Average precision by its protocols,"
         " inside the field of view, with 95 % intervals from resampled photos;\nDice and IoU are the mean of"

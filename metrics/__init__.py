@@ -7,11 +7,13 @@ from tinylesions.metrics.break_even import BreakEven, PixelBreakEvenMetric, brea
 from tinylesions.metrics.free_response import FreeResponseMetric, FreeResponseScores
 from tinylesions.metrics.grading import GradingEstimate, GradingMetric
 from tinylesions.metrics.grading_scores import GRADING_SCORES, grading_scores, roc_auc
+from tinylesions.metrics.overlap import OVERLAP_SCORES, OverlapMetric, overlap_of_images
 from tinylesions.metrics.pixel_protocols import PROTOCOLS, Estimate, PixelProtocolsMetric
 from tinylesions.metrics.score_histogram import score_bins, score_histogram
 
 __all__ = [
     "GRADING_SCORES",
+    "OVERLAP_SCORES",
     "PROTOCOLS",
     "BreakEven",
     "Estimate",
@@ -19,12 +21,14 @@ __all__ = [
     "FreeResponseScores",
     "GradingEstimate",
     "GradingMetric",
+    "OverlapMetric",
     "PixelAveragePrecisionMetric",
     "PixelBreakEvenMetric",
     "PixelProtocolsMetric",
     "average_precision",
     "break_even",
     "grading_scores",
+    "overlap_of_images",
     "roc_auc",
     "score_bins",
     "score_histogram",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import CLASSES
+from tinylesions.datasets.lesions import CLASSES, OCTA_LESIONS
 
 __all__ = ["BUNDLES", "Bundle", "find_bundle"]
 
@@ -21,12 +21,14 @@ class Bundle:
         title: what it does, in a line.
         classes: the network's classes, in channel order.
         graded: whether it also learns grades, from a second data set.
+        weights_file: the trained weights below `root`: a file, or a folder with one for each lesion's code.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
     graded: bool = field(default=False, kw_only=True)
+    weights_file: str = field(default="models/model.pt", kw_only=True)
 
     @property
     def root(self) -> Path:
@@ -36,7 +38,7 @@ class Bundle:
     @property
     def weights(self) -> Path:
         """Where the bundle's trained weights lie, if it has any."""
-        return self.root / "models" / "model.pt"
+        return self.root / self.weights_file
 
     @property
     def presets(self) -> list[str]:
@@ -88,6 +90,12 @@ BUNDLES = _registry(
             title="Grade of diabetic retinopathy and its four lesions, one network for both in one pass of the photo",
             classes=CLASSES[:-1],
             graded=True,
+        ),
+        Bundle(
+            name="octa_dr_lesion_segmentation",
+            title="Three lesions of diabetic retinopathy on ultra-wide OCTA images, a network for each",
+            classes=OCTA_LESIONS,
+            weights_file="models",
         ),
     ]
 )

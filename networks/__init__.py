@@ -11,9 +11,15 @@ from tinylesions.networks.attention import (
     attention_block,
 )
 from tinylesions.networks.checkpoints import load_checkpoint
+from tinylesions.networks.deeplab import DeepLabV3Plus
+from tinylesions.networks.dilated_resnet import DilatedResNet
+from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints, save_merged
 from tinylesions.networks.red_seg import RedSeg
+from tinylesions.networks.sam_adapter import SAMAdapter
 from tinylesions.networks.task_fusion import DeepFusion, ShallowFusion
 from tinylesions.networks.tasks import SingleTask, TaskNetwork
+from tinylesions.networks.unet import UNet
+from tinylesions.networks.unet_plus_plus import UNetPlusPlus
 from tinylesions.networks.vgg import VGG16
 from tinylesions.networks.vgg_classifier import VGG16Classifier
 from tinylesions.networks.vgg_grading_unet import VGG16GradingUNet
@@ -27,17 +33,26 @@ __all__ = [
     "VGG16",
     "ChannelAttention",
     "DeepFusion",
+    "DeepLabV3Plus",
+    "DilatedResNet",
+    "MergedNetworks",
     "RedSeg",
+    "SAMAdapter",
     "SelfAttention",
     "ShallowFusion",
     "SingleTask",
     "SpatialAttention",
     "TaskNetwork",
+    "UNet",
+    "UNetPlusPlus",
     "VGG16Classifier",
     "VGG16GradingUNet",
     "VGG16UNet",
     "VGG16UNetPlusPlus",
     "attention_block",
+    "find_checkpoints",
     "load_checkpoint",
+    "load_checkpoints",
     "load_vgg16_weights",
+    "save_merged",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylesions.transforms.cached_windows import CachedWindowLoader
+from tinylesions.transforms.drac_submission import write_drac_submission
 from tinylesions.transforms.field_of_view import (
     FieldOfViewCropd,
     FieldOfViewMaskd,
@@ -60,4 +61,5 @@ __all__ = [
     "photo_summary",
     "photo_variant",
     "window_origins",
+    "write_drac_submission",
 ]

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import CLASSES, LESIONS
+from tinylesions.datasets.lesions import LESIONS
 
 __all__ = ["COLUMNS", "collect_tables", "lesion_components", "photo_summary", "write_table"]
 
@@ -35,16 +35,13 @@ COLUMNS = {
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
-def lesion_components(
-    label_map: np.ndarray, probabilities: np.ndarray, lesions: Sequence[str] = LESIONS
-) -> pd.DataFrame:
-    """Measure every lesion of a label map: each 8-connected component is one row.
+def lesion_components(masks: np.ndarray, probabilities: np.ndarray, lesions: Sequence[str] = LESIONS) -> pd.DataFrame:
+    """Measure every lesion of a photo: each 8-connected component of a mask is one row.
 
     Args:
-        label_map: (H, W) uint8, indices into :data:`~tinylesions.datasets.lesions.CLASSES`.
-        probabilities: (4, H, W) float, 0 to 1, a channel for each of `lesions`. A component's mean and maximum are
-            those of its own lesion.
-        lesions: the lesions that were looked for, all by default; others get no row.
+        masks: (K, H, W) bool, one for each of `lesions`; they may overlap.
+        probabilities: (K, H, W) float, 0 to 1, likewise. A component's mean and maximum are those of its own lesion.
+        lesions: the K lesions that were looked for, the four of a fundus photo by default.
 
     Returns:
         a table with the columns :data:`COLUMNS`; the components of a lesion are numbered from 1 in reading order, by
@@ -54,20 +51,19 @@ def lesion_components(
         ValueError: the shapes do not fit together.
 
     Example:
-        >>> label_map = np.zeros((6, 8), dtype=np.uint8)
-        >>> label_map[2:4, 1:4] = CLASSES.index("haemorrhage")
-        >>> table = lesion_components(label_map, np.full((4, 6, 8), 0.5))
+        >>> masks = np.zeros((4, 6, 8), dtype=bool)
+        >>> masks[LESIONS.index("haemorrhage"), 2:4, 1:4] = True
+        >>> table = lesion_components(masks, np.full((4, 6, 8), 0.5))
         >>> table[["lesion", "area_px", "centroid_x", "centroid_y"]].to_dict("records")
         [{'lesion': 'haemorrhage', 'area_px': 6, 'centroid_x': 2.0, 'centroid_y': 2.5}]
     """
-    if probabilities.shape != (len(lesions), *label_map.shape):
+    if not len(lesions) == len(masks) or masks.shape != probabilities.shape:
         raise ValueError(
-            f"the label map is {label_map.shape}, so the probabilities have to be {(len(lesions), *label_map.shape)},"
-            f" got {probabilities.shape}"
+            f"masks and probabilities of {len(lesions)} lesions have to be of one size, got {masks.shape} and"
+            f" {probabilities.shape}"
         )
     tables = [
-        _measure(lesion, label_map == CLASSES.index(lesion), channel)
-        for lesion, channel in zip(lesions, probabilities, strict=True)
+        _measure(lesion, mask, channel) for lesion, mask, channel in zip(lesions, masks, probabilities, strict=True)
     ]
     return pd.concat(tables, ignore_index=True).astype(COLUMNS)
 

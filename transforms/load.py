@@ -10,6 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from PIL import Image
 
 from tinylesions.datasets.lesions import LESIONS
 from tinylesions.datasets.masks import read_masks
@@ -26,24 +27,36 @@ def _meta_tensor(array: np.ndarray, name: str) -> MetaTensor:
 
 
 class LoadPhotod(MapTransform):
-    """Load colour photos as (3, H, W) uint8 ``MetaTensor``.
+    """Load photos as (3, H, W) or, in grey, (1, H, W) uint8 ``MetaTensor``.
 
     ``LoadImaged`` is not used: its readers ignore the EXIF orientation and give columns first, it makes float32
     (146 MB for a photo of 4288×2848 instead of 37 MB), and its error on a broken photo speaks of missing readers.
 
     Args:
         keys: keys of the photos' paths; JPEG, PNG, TIFF or BMP of any colour mode and 8 or 16 bits.
+        channels: 3 for red, green and blue, or 1 for grey: the values of a grey file, the luminance of a coloured one
+            (0.299 R + 0.587 G + 0.114 B).
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
         InputError: the file is missing, no photo or truncated.
+        ValueError: `channels` is another number.
     """
+
+    def __init__(self, keys: KeysCollection, channels: int = 3, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if channels not in (1, 3):
+            raise ValueError(f"channels is 1 or 3, got {channels!r}")
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the data with each path replaced by its photo."""
         items = dict(data)
         for key in self.key_iterator(items):
-            items[key] = _meta_tensor(read_photo(items[key]).transpose(2, 0, 1), str(items[key]))
+            photo = read_photo(items[key])
+            if self.channels == 1:
+                photo = np.array(Image.fromarray(photo).convert("L"))[..., None]
+            items[key] = _meta_tensor(photo.transpose(2, 0, 1), str(items[key]))
         return items
 
 
@@ -55,7 +68,7 @@ class LoadLesionMasksd(MapTransform):
         photo_key: key of the loaded photo, whose height and width the masks must have.
         allow_empty: accept files without a lesion pixel. IDRiD has no file for an absent lesion, so that a black
             one is a mistake; DDR writes black files.
-        lesions: the K lesions to load, in this order, all four by default; files of others are not read.
+        lesions: the K lesions to load, in this order, a fundus photo's four by default; files of others are not read.
 
     Raises:
         InputError: a mask is missing, unreadable, of another size, RGBA, grey-scale or wrongly black.

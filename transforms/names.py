@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import LESIONS
+from tinylesions.datasets.lesions import lesion_family
 
 __all__ = ["checked_lesions", "output_name"]
 
 
 def checked_lesions(lesions: Sequence[str]) -> tuple[str, ...]:
-    """Return the lesions that a network looks for.
+    """Return the lesions that a network looks for: some of `LESIONS` or some of `OCTA_LESIONS`.
 
     Raises:
-        ValueError: none is given, one is unknown or stands there twice.
+        ValueError: none is given, one is unknown or stands there twice, or they are of both.
     """
     names = (lesions,) if isinstance(lesions, str) else tuple(lesions)
-    if not names or set(names) - set(LESIONS) or len(set(names)) < len(names):
-        raise ValueError(f"lesions are some of {', '.join(LESIONS)}, each once, got {list(names)}")
+    family = lesion_family(names)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"lesions are some of {', '.join(family)}, each once, got {list(names)}")
     return names
 
 

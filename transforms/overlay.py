@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinylesions.datasets.lesions import CLASSES, LESIONS, OVERLAP_PRIORITY
+from tinylesions.datasets.lesions import ALL_LESIONS, OCTA_LESIONS, OVERLAP_PRIORITY
 
 __all__ = ["PALETTE", "draw_overlay"]
 
@@ -16,72 +16,112 @@ PALETTE = {
     "haemorrhage": (86, 180, 233),
     "hard_exudate": (0, 60, 255),
     "soft_exudate": (255, 255, 255),
+    "intraretinal_microvascular_abnormality": (240, 228, 66),
+    "nonperfusion_area": (86, 180, 233),
+    "neovascularisation": (213, 94, 0),
 }
-"""Colour of each lesion, RGB 0 to 255. Yellow and sky blue are of Okabe and Ito's colour-blind-safe set; its blue and
-green are too dim on an orange retina, hence a pure blue and white. The four also differ in lightness."""
+"""Colour of each lesion, RGB 0 to 255. Yellow, sky blue and vermilion are of Okabe and Ito's colour-blind-safe set; its
+blue and green are too dim on an orange retina, hence a pure blue and white. The colours of one picture also differ in
+lightness."""
 
 _OUTLINE = 1 / 1200  # of the longer side: 4 pixels of 4288, 3 of 3504, still a line when the picture is shown small
+_OCTA_OUTLINE = 2  # pixels at least: a line of one is lost among capillaries, which are as fine
+_TINT = {"nonperfusion_area": 0.12}  # which side of an outline is inside, where the frame cuts a large area off
 _LEGEND_TEXT = (1 / 66, 1 / 80, 1 / 96, 1 / 120)  # height as shares of the longer side, the first that fits
+_ON_TOP = (*OVERLAP_PRIORITY, "neovascularisation", "intraretinal_microvascular_abnormality", "nonperfusion_area")
 _DARK, _FAINT = (16, 16, 16), (150, 150, 150)
 
 
 def draw_overlay(
-    photo: np.ndarray, label_map: np.ndarray, field_of_view: np.ndarray, counts: Mapping[str, int]
+    photo: np.ndarray,
+    masks: np.ndarray,
+    field_of_view: np.ndarray,
+    counts: Mapping[str, int],
+    exclusive: bool = True,
 ) -> np.ndarray:
     """Draw the outlines of the lesions into a photo, and a legend outside of the retina.
 
-    An outline lies wholly outside of its lesion, so that every pixel of a lesion can still be judged. The legend
-    takes the first corner, from the bottom left, that the field of view leaves free; where none does, it covers the
-    corner with the fewest lesion pixels, as small as it can be read.
+    An outline lies wholly outside of its lesion, so that every pixel of a lesion can still be judged; a nonperfusion
+    area is tinted as well, so faintly that capillaries in it would show. The legend takes the first corner, from the
+    bottom left, that the field of view leaves free; where none does, it covers the corner with the fewest lesion
+    pixels, as small as it can be read.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
-        label_map: (H, W) uint8, indices into :data:`~tinylesions.datasets.lesions.CLASSES`.
+        masks: (K, H, W) bool, one for each lesion of `counts`, in their order.
         field_of_view: (H, W), above 0 where the retina is.
         counts: how many components each lesion has that was looked for; the legend names these.
+        exclusive: no pixel is of two lesions, and an outline keeps clear of the other lesions, too. Else lesions may
+            overlap, and the outline of one that lies in another is drawn there.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
 
     Raises:
-        ValueError: the three arrays differ in height or width.
+        ValueError: the three arrays differ in height or width, or there is not a mask for each lesion.
     """
-    if not photo.shape[:2] == label_map.shape == field_of_view.shape:
+    size = photo.shape[:2]
+    if masks.shape != (len(counts), *size) or field_of_view.shape != size:
         raise ValueError(
-            "photo, label map and field of view have to be of one size, got"
-            f" {photo.shape[:2]}, {label_map.shape} and {field_of_view.shape}"
+            f"photo, masks of {len(counts)} lesions and field of view have to be of one size, got"
+            f" {size}, {masks.shape} and {field_of_view.shape}"
         )
-    lesion = (label_map >= CLASSES.index(LESIONS[0])) & (label_map <= CLASSES.index(LESIONS[-1]))
+    lesions = _bits(masks)
     overlay = photo.copy()
-    outline = _outlines(label_map, lesion, max(1, round(max(label_map.shape) * _OUTLINE)))
-    rows, columns = np.nonzero(outline)
-    overlay[rows, columns] = np.array([PALETTE.get(name, (0, 0, 0)) for name in CLASSES])[outline[rows, columns]]
-    _paste_legend(overlay, lesion, field_of_view > 0, counts)
+    for lesion, mask in zip(counts, masks, strict=True):
+        if lesion in _TINT:
+            share = _TINT[lesion]
+            overlay[mask] = np.rint((1 - share) * overlay[mask] + share * np.array(PALETTE[lesion]))
+    thinnest = _OCTA_OUTLINE if set(counts) & set(OCTA_LESIONS) else 1
+    outlines = _grown_borders(lesions, max(thinnest, round(max(size) * _OUTLINE)))
+    if exclusive:
+        outlines[lesions > 0] = 0
+    else:
+        outlines &= ~lesions
+    rows, columns = np.nonzero(outlines)
+    overlay[rows, columns] = _colours(list(counts))[outlines[rows, columns]]
+    _paste_legend(overlay, lesions > 0, field_of_view > 0, counts)
     return overlay
 
 
-def _outlines(label_map: np.ndarray, lesion: np.ndarray, thickness: int) -> np.ndarray:
-    """(H, W) uint8: the class whose outline a pixel belongs to, 0 for none.
+def _bits(masks: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: bit k is set where mask k is, so that one pass sees all masks."""
+    bits = np.zeros(masks.shape[1:], dtype=np.uint8)
+    for number, mask in enumerate(masks):
+        bits |= mask * np.uint8(1 << number)
+    return bits
+
+
+def _colours(lesions: Sequence[str]) -> np.ndarray:
+    """(2^K, 3) uint8: the colour of each combination of bits. Where outlines meet, the rarer lesion's lies on top."""
+    colours = np.zeros((1 << len(lesions), 3), dtype=np.uint8)
+    combinations = np.arange(len(colours))
+    for lesion in reversed(_ON_TOP):
+        if lesion in lesions:
+            colours[combinations >> lesions.index(lesion) & 1 > 0] = PALETTE[lesion]
+    return colours
+
+
+def _grown_borders(lesions: np.ndarray, thickness: int) -> np.ndarray:
+    """(H, W) uint8: bit k is set at most `thickness` pixels from the border of lesion k.
 
     Growing the border pixels alone by a disc costs a fiftieth of a dilation of the whole photo.
     """
-    border = np.zeros(label_map.shape, dtype=bool)
+    border = np.zeros_like(lesions)
     for ahead, behind in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        changes = label_map[ahead] != label_map[behind]
+        changes = lesions[ahead] ^ lesions[behind]
         border[ahead] |= changes
         border[behind] |= changes
-    rows, columns = np.nonzero(border & lesion)
-    classes = label_map[rows, columns]
+    border &= lesions
+    rows, columns = np.nonzero(border)
+    bits = border[rows, columns]
     offsets = np.arange(-thickness, thickness + 1)
-    disc = [(y, x) for y in offsets for x in offsets if y * y + x * x <= thickness * (thickness + 1)]
-    grown = np.pad(np.zeros_like(label_map), thickness)
-    for name in reversed(OVERLAP_PRIORITY):  # where outlines meet, the rarer lesion's lies on top
-        chosen = classes == CLASSES.index(name)
-        for y, x in disc:
-            grown[rows[chosen] + y + thickness, columns[chosen] + x + thickness] = CLASSES.index(name)
-    outline = grown[thickness:-thickness, thickness:-thickness]
-    outline[lesion] = 0
-    return outline
+    grown = np.pad(np.zeros_like(lesions), thickness)
+    for y in offsets:
+        for x in offsets:
+            if y * y + x * x <= thickness * (thickness + 1):
+                grown[rows + y + thickness, columns + x + thickness] |= bits
+    return grown[thickness:-thickness, thickness:-thickness]
 
 
 def _paste_legend(overlay: np.ndarray, lesion: np.ndarray, retina: np.ndarray, counts: Mapping[str, int]) -> None:
@@ -102,7 +142,7 @@ def _paste_legend(overlay: np.ndarray, lesion: np.ndarray, retina: np.ndarray, c
 def _legend(size: int, counts: Mapping[str, int]) -> np.ndarray:
     """(h, w, 3) uint8: a ring, the name and the count of each lesion, in text ``size`` pixels high."""
     font = ImageFont.load_default(size=size)
-    lesions = [lesion for lesion in LESIONS if lesion in counts]
+    lesions = [lesion for lesion in ALL_LESIONS if lesion in counts]
     names = [name.replace("_", " ") for name in lesions]
     numbers = [str(counts[name]) for name in lesions]
     line, margin = round(1.4 * size), round(0.7 * size)

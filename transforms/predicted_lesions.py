@@ -1,14 +1,15 @@
-"""From a network's probabilities to one class for each pixel."""
+"""From a network's probabilities to one class for each pixel, or to a mask for each lesion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from tinylesions.datasets.lesions import CLASSES, LESIONS
 
-__all__ = ["label_map_of_sigmoid", "label_map_of_softmax"]
+__all__ = ["label_map_of_sigmoid", "label_map_of_softmax", "masks_of_label_map", "masks_of_sigmoid"]
 
 
 def label_map_of_softmax(
@@ -39,6 +40,17 @@ def label_map_of_sigmoid(probabilities: torch.Tensor, lesions: Sequence[str]) ->
     """
     label_map, largest = _largest(probabilities, [CLASSES.index(lesion) for lesion in lesions])
     return label_map.masked_fill_(~(largest >= 0.5), CLASSES.index("other")), probabilities
+
+
+def masks_of_sigmoid(probabilities: torch.Tensor) -> torch.Tensor:
+    """Choose every lesion that has a probability of 0.5 or more: (K, H, W) bool, which may overlap."""
+    return probabilities >= 0.5
+
+
+def masks_of_label_map(label_map: np.ndarray, lesions: Sequence[str]) -> np.ndarray:
+    """Give each lesion of a label map (H, W) uint8 its mask: (K, H, W) bool, of which no two overlap."""
+    indices = np.array([CLASSES.index(lesion) for lesion in lesions], dtype=np.uint8)
+    return label_map == indices[:, None, None]
 
 
 def _largest(probabilities: torch.Tensor, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tinylesions.datasets import LESION_CODES, LESIONS, load_datalist, save_datalist
+from tinylesions.datasets import LESION_CODES, LESIONS, OCTA_LESIONS, load_datalist, save_datalist
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -75,6 +75,70 @@ def test_graded_phantoms_pass_the_check(tinylesions, tmp_path, options, layout):
         count = int(counts.get(grade, 0))
         assert f"{grade}: {count} photo{'' if count == 1 else 's'} " in answer.out
     assert tinylesions("check-data", "json", datalist).code == 0
+
+
+@pytest.fixture
+def octa(tmp_path) -> Path:
+    """DRAC2022's folders: five images with nonperfusion areas, two with the others, two of which nobody knows."""
+    base = tmp_path / "octa" / "A. Segmentation"
+    images, masks = base / "1. Original Images", base / "2. Groundtruths" / "a. Training Set"
+    rng = np.random.default_rng(0)
+
+    def save(array: np.ndarray, folder: Path, number: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array.astype(np.uint8)).save(folder / f"{number}.png")
+
+    for number in range(1, 8):
+        save(rng.integers(0, 256, (40, 30)), images / ("a. Training Set" if number < 6 else "b. Testing Set"), number)
+        if number < 6:
+            save(np.eye(40, 30) * (255 if number % 2 else 1), masks / "2. Nonperfusion Areas", number)
+    for number in (2, 3):
+        save(np.eye(40, 30, 1) * 255, masks / "1. Intraretinal Microvascular Abnormalities", number)
+        save(np.eye(40, 30, -1), masks / "3. Neovascularization", number)
+    return base.parent
+
+
+def test_octa_images(tinylesions, octa, tmp_path):
+    csv, datalist = tmp_path / "table.csv", tmp_path / "new" / "list.json"
+    answer = tinylesions("check-data", "drac", octa, "--csv", csv, "--save-datalist", datalist)
+    assert answer.code == 0, answer
+    assert f"drac in {octa}: 7 photos, lesion pixels\n" in answer.out
+    assert "5 training images, 2/5/2 of them with IRMA/NPA/NV, and 2 test images, where the paper has" in answer.err
+    rows = {words[0]: words[1:] for words in map(str.split, answer.out.splitlines()) if words}
+    assert rows["photo"] == ["split", "size", "IRMA", "NPA", "NV", "files"]
+    assert rows["1"][1:] == ["30×40", "–", "30", "–", "ok"]
+    assert rows["2"][1:] == ["30×40", "29", "30", "30", "ok"]
+    assert rows["7"] == ["test", "30×40", "?", "?", "?", "ok"]
+    assert rows["all"] == ["58", "150", "60", "no", "problem"]
+    table = pd.read_csv(csv, dtype={"id": str}).set_index("id")
+    assert list(table.columns) == ["split", "height", "width", *OCTA_LESIONS, "problem", "warning"]
+    assert set(table["split"]) == {"training", "validation", "test"}
+    # the datalist is a layout like the others
+    again = tinylesions("check-data", "json", datalist)
+    assert again.code == 0
+    shared = "IRMA"
+    assert again.out[again.out.index(shared) :] == answer.out[answer.out.index(shared) : answer.out.index("saved as")]
+
+
+def test_problems_of_octa_images(tinylesions, octa, tmp_path):
+    datalist = tmp_path / "list.json"
+    tinylesions("check-data", "drac", octa, "--save-datalist", datalist)
+    text = datalist.read_text()
+    datalist.write_text(text.replace('"neovascularisation"', '"neovascularization"', 1))
+    answer = tinylesions("check-data", "json", datalist)
+    assert answer.code == 2
+    assert answer.out.count("problem: ") == 1
+    assert f"'neovascularization' is no lesion; name it one of {', '.join(OCTA_LESIONS)}\n" in answer.out
+    masks = octa / "A. Segmentation" / "2. Groundtruths" / "a. Training Set"
+    Image.new("L", (30, 40)).save(masks / "2. Nonperfusion Areas" / "4.png")
+    (octa / "A. Segmentation" / "1. Original Images" / "b. Testing Set" / "6.png").write_bytes(b"")
+    answer = tinylesions("check-data", "drac", octa)
+    assert answer.code == 2
+    assert "4.png: the mask is all black" in answer.out
+    assert "6.png: the photo is empty" in answer.out
+    shutil.rmtree(masks / "3. Neovascularization")
+    problem = tinylesions("check-data", "drac", octa).problem
+    assert "3. Neovascularization: this folder is missing" in problem
 
 
 def test_problems_of_graded_photos(tinylesions, tmp_path):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 SIZE = (12, 16)
+DRAC_LESIONS = {
+    "IRMA": "1. Intraretinal Microvascular Abnormalities",
+    "NPA": "2. Nonperfusion Areas",
+    "NV": "3. Neovascularization",
+}
 IDRID_LESIONS = {
     "MA": "1. Microaneurysms",
     "HE": "2. Haemorrhages",
@@ -28,6 +33,12 @@ def square(side: int) -> np.ndarray:
 def write_photo(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*SIZE, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def write_grey_photo(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(SIZE, 90, np.uint8)).save(path)
     return path
 
 
@@ -73,6 +84,21 @@ def write_ddr(root: Path, counts: Mapping[str, int]) -> Path:
             for side, code in enumerate(("MA", "HE", "EX"), start=1):
                 write_grey_mask(labels / code / f"{name}.tif", square(side))
             write_grey_mask(labels / "SE" / f"{name}.tif", square(0))
+    return root
+
+
+def write_drac(root: Path, training: Mapping[int, Collection[str]], testing: Iterable[int] = ()) -> Path:
+    """Number -> codes of the lesions that the image holds; a test set without images is left out."""
+    images, masks = (root / "A. Segmentation" / folder for folder in ("1. Original Images", "2. Groundtruths"))
+    for folder in DRAC_LESIONS.values():
+        (masks / "a. Training Set" / folder).mkdir(parents=True, exist_ok=True)
+    for number, codes in training.items():
+        write_grey_photo(images / "a. Training Set" / f"{number}.png")
+        for side, (code, folder) in enumerate(DRAC_LESIONS.items(), start=1):
+            if code in codes:
+                write_grey_mask(masks / "a. Training Set" / folder / f"{number}.png", square(side))
+    for number in testing:
+        write_grey_photo(images / "b. Testing Set" / f"{number}.png")
     return root
 
 

@@ -10,9 +10,11 @@ from PIL import Image
 
 from tinylesions.datasets.check import check_datalist, iter_check
 from tinylesions.datasets.ddr import ddr_segmentation
+from tinylesions.datasets.drac import drac_segmentation
 from tinylesions.datasets.idrid import idrid_segmentation
+from tinylesions.datasets.lesions import LESIONS, OCTA_LESIONS
 
-from .layouts import square, write_ddr, write_idrid, write_palette_mask
+from .layouts import square, write_ddr, write_drac, write_idrid, write_palette_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has")
 
@@ -82,6 +84,64 @@ def test_black_masks_are_a_problem_unless_the_data_set_ships_them(tmp_path):
     items = ddr_segmentation(write_ddr(tmp_path, {"train": 2}))
     assert check_datalist(items, allow_empty=True).problems == []
     assert len(check_datalist(items).problems) == 2
+
+
+def test_lesions_of_octa_images(tmp_path):
+    items = drac_segmentation(write_drac(tmp_path, {1: ("IRMA", "NPA"), 2: ("NPA",), 10: ()}, (3,)))
+    masks = tmp_path / "A. Segmentation/2. Groundtruths/a. Training Set"
+    Image.fromarray(square(5)).save(masks / "2. Nonperfusion Areas/2.png")  # 0 and 1, the others 0 and 255
+    for report in (check_datalist(items), check_datalist(items, lesions=OCTA_LESIONS)):
+        assert report.problems == []
+        assert ["10.png: no lesion" in warning for warning in report.warnings] == [True]
+        assert report.lesions == OCTA_LESIONS
+        frame = report.to_frame().set_index("id")
+        assert frame.loc["1", list(OCTA_LESIONS)].tolist() == [1, 4, 0]
+        assert frame.loc["2", list(OCTA_LESIONS)].tolist() == [0, 25, 0]
+        assert frame.loc["10", list(OCTA_LESIONS)].tolist() == [0, 0, 0]
+        assert frame.loc["3", list(OCTA_LESIONS)].isna().all()
+        assert report.totals == dict(zip(OCTA_LESIONS, (1, 29, 0), strict=True))
+
+
+def test_images_without_lesions_get_the_columns_of_their_layout(tmp_path):
+    items = drac_segmentation(write_drac(tmp_path, {1: (), 2: ()}))
+    assert check_datalist(items, lesions=OCTA_LESIONS).totals == dict.fromkeys(OCTA_LESIONS, 0)
+    assert check_datalist(items, lesions=LESIONS).totals == dict.fromkeys(LESIONS, 0)
+
+
+def test_bad_masks_and_images_of_octa(tmp_path):
+    items = drac_segmentation(write_drac(tmp_path, dict.fromkeys(range(1, 7), ("NPA",)), (7, 8)))
+    items = sorted(items, key=lambda item: int(item["id"]))
+    masks = [Path(item["label"]["nonperfusion_area"]) for item in items[:6]]
+    for mask, array in zip(
+        masks,
+        (square(0), np.ones((12, 16)), square(3)[:, :5], square(3) + square(2), square(3), square(3)),
+        strict=True,
+    ):
+        Image.fromarray(array.astype(np.uint8)).save(mask)
+    Path(items[6]["image"]).write_bytes(b"")
+    report = check_datalist(items, lesions=OCTA_LESIONS)
+    words = (
+        "all black",
+        "every pixel",
+        "5 × 12 pixels and its photo 16 × 12",
+        "several values",
+        "",
+        "",
+        "is empty",
+        "",
+    )
+    for row, word in zip(report.rows, words, strict=True):
+        assert word in row.problem
+        assert bool(row.problem) == bool(word)
+    assert report.totals["nonperfusion_area"] == 18
+
+
+def test_lesions_of_two_families_in_one_datalist_are_a_problem(items, tmp_path):
+    octa = drac_segmentation(write_drac(tmp_path / "octa", {1: ("NV",), 2: ()}))
+    report = check_datalist([*items, *octa])
+    assert len(report.problems) == 1
+    assert "neovascularisation is none of microaneurysm" in report.problems[0]
+    assert report.lesions == LESIONS
 
 
 def test_rows_come_one_by_one(items):

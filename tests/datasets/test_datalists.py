@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tinylesions.datasets.datalists import load_datalist, save_datalist, select
+from tinylesions.datasets.datalists import labelled_family, load_datalist, save_datalist, select
 from tinylesions.datasets.errors import InputError
+from tinylesions.datasets.lesions import ALL_LESIONS, LESIONS, OCTA_LESIONS
 
 
 @pytest.fixture
@@ -79,6 +80,41 @@ def test_failed_save_leaves_the_old_file(tmp_path, items):
         save_datalist([{**items[0], "grade": object()}], path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["data.json"]
+
+
+OCTA = '{"id": "a", "image": "a.png", "label": {"neovascularisation": "m.png"}}'
+
+
+def test_only_test_images_of_octa_may_hide_their_truth(tmp_path):
+    path = tmp_path / "data.json"
+    hidden = '{"id": "b", "image": "b.png"}'
+    path.write_text(f'{{"training": [{OCTA}], "test": [{hidden}]}}')
+    assert load_datalist(path)[1] == {"id": "b", "image": str(tmp_path / "b.png"), "split": "test"}
+    for text in (
+        f'{{"training": [{OCTA}], "validation": [{hidden}]}}',
+        f'{{"training": [{OCTA}, {hidden}]}}',
+        f'{{"training": [{OCTA.replace("neovascularisation", "haemorrhage")}], "test": [{hidden}]}}',
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"entry . of .* with a label or a grade, or both"):
+            load_datalist(path)
+
+
+@pytest.mark.parametrize(
+    ("named", "among", "family"),
+    [
+        ([], ALL_LESIONS, LESIONS),
+        (["nonperfusion_area"], ALL_LESIONS, OCTA_LESIONS),
+        (["nonperfusion_area", "haemorrhage", "neovascularisation"], ALL_LESIONS, OCTA_LESIONS),
+        (["haemorrhage", "soft_exudate", "neovascularisation"], ALL_LESIONS, LESIONS),
+        (["vessel"], ALL_LESIONS, LESIONS),
+        ([], OCTA_LESIONS, OCTA_LESIONS),
+        (["haemorrhage"], OCTA_LESIONS, OCTA_LESIONS),
+    ],
+)
+def test_family_that_the_labels_name(named, among, family):
+    items = [{"id": "graded"}, *({"label": {lesion: "mask.png"}} for lesion in named), {"label": {}}]
+    assert labelled_family(items, among) == family
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tinylesions.datasets.errors import InputError
+from tinylesions.datasets.lesions import LESIONS, OCTA_LESIONS
 from tinylesions.datasets.masks import read_mask, read_masks
 
 
@@ -118,6 +119,30 @@ def test_only_the_named_lesions_are_read(tmp_path, truth):
         read_masks(paths, (20, 30))
 
 
+def test_lesions_of_octa_images_are_read_from_any_two_values(tmp_path, truth):
+    one = truth.astype(np.uint8)
+    paths = {
+        "neovascularisation": save(one * 255, tmp_path / "nv.png"),
+        "intraretinal_microvascular_abnormality": save(1 - one, tmp_path / "irma.png"),
+    }
+    masks = read_masks(paths, (20, 30), lesions=OCTA_LESIONS)
+    np.testing.assert_array_equal(masks, np.stack([~truth, np.zeros((20, 30)), truth]))
+    np.testing.assert_array_equal(read_masks(paths, (20, 30), lesions=OCTA_LESIONS[2:]), truth[None])
+
+
+@pytest.mark.parametrize(("lesion", "lesions"), [("neovascularisation", LESIONS), ("haemorrhage", OCTA_LESIONS[:1])])
+def test_lesions_of_the_other_family_are_not_taken_for_absent_ones(tmp_path, truth, lesion, lesions):
+    paths = {lesion: save(truth.astype(np.uint8), tmp_path / "a.png")}
+    with pytest.raises(
+        InputError, match=rf"a\.png: {lesion} is none of {lesions[0]}.*; use a data set and a bundle for"
+    ):
+        read_masks(paths, (20, 30), lesions=lesions)
+    with pytest.raises(ValueError, match="some of"):
+        read_masks(paths, (20, 30), lesions=(*lesions, lesion))
+
+
 def test_misspelt_lesion_is_refused(tmp_path):
     with pytest.raises(InputError, match="'hemorrhage' is no lesion"):
         read_masks({"hemorrhage": tmp_path / "a.tif"}, (20, 30))
+    with pytest.raises(InputError, match="'neovascularization' is no lesion; name it one of intraretinal"):
+        read_masks({"neovascularization": tmp_path / "a.tif"}, (20, 30), lesions=OCTA_LESIONS)

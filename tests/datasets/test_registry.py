@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tinylesions.datasets import LAYOUTS, InputError, read_layout, save_datalist
+from tinylesions.datasets import ALL_LESIONS, LAYOUTS, LESIONS, OCTA_LESIONS, InputError, read_layout, save_datalist
 from tinylesions.datasets.ddr import ddr_segmentation
+from tinylesions.datasets.drac import drac_segmentation
 from tinylesions.datasets.graded_ddr import ddr_grading
 from tinylesions.datasets.graded_eyepacs import eyepacs
 from tinylesions.datasets.graded_idrid import idrid_grading
 from tinylesions.datasets.idrid import idrid_segmentation
 
-from .layouts import write_ddr, write_ddr_grading, write_eyepacs, write_idrid, write_idrid_grading
+from .layouts import write_ddr, write_ddr_grading, write_drac, write_eyepacs, write_idrid, write_idrid_grading
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has:UserWarning")
 
@@ -43,8 +44,26 @@ def test_grading_layouts_by_name(tmp_path):
         assert read_layout("json", tmp_path / "own.json") == items
 
 
-def test_black_masks_are_wrong_in_idrid_only():
-    assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid", "idrid_43_11"}
+def test_octa_images_by_name(tmp_path):
+    drac = write_drac(tmp_path, {1: ("IRMA", "NPA"), 2: ("NPA",), 10: ("IRMA", "NV")}, (3, 11))
+    items = read_layout("drac", str(drac))
+    assert items == drac_segmentation(drac)
+    save_datalist(items, tmp_path / "own.json")
+    assert read_layout("json", tmp_path / "own.json") == items
+    save_datalist([item for item in items if item["split"] == "test"], tmp_path / "test.json")
+    with pytest.raises(InputError, match="entry 1 of test"):
+        read_layout("json", tmp_path / "test.json")
+
+
+def test_black_masks_are_wrong_where_an_absent_lesion_has_no_file():
+    assert {name for name, layout in LAYOUTS.items() if not layout.allow_empty} == {"idrid", "idrid_43_11", "drac"}
+
+
+def test_lesions_that_the_labels_may_name():
+    lesions = {name: layout.lesions for name, layout in LAYOUTS.items()}
+    assert lesions.pop("drac") == OCTA_LESIONS
+    assert lesions.pop("json") == ALL_LESIONS
+    assert set(lesions.values()) == {LESIONS}
 
 
 @pytest.mark.parametrize("name", ["IDRiD", "messidor", ""])

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import CLASSES, LESIONS
+from tinylesions.datasets.lesions import CLASSES, LESIONS, OCTA_LESIONS
 from tinylesions.transforms.lesion_table import (
     COLUMNS,
     collect_tables,
@@ -22,20 +22,26 @@ def random_case(seed: int, shape: tuple[int, int] = (40, 57)) -> tuple[np.ndarra
     random = np.random.default_rng(seed)
     label_map = random.choice(len(CLASSES), size=shape, p=[0.5, 0.1, 0.1, 0.15, 0.05, 0.1]).astype(np.uint8)
     label_map[:3] = label_map[:, :5] = 0  # no lesion begins at the frame's corner
-    return label_map, random.random((len(LESIONS), *shape), dtype=np.float32)
+    masks = np.stack([label_map == CLASSES.index(lesion) for lesion in LESIONS])
+    return masks, random.random((len(LESIONS), *shape), dtype=np.float32)
 
 
-def slow_reference(label_map: np.ndarray, probabilities: np.ndarray) -> list[list]:
+def overlapping_case(seed: int, shape: tuple[int, int] = (40, 57)) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.random((3, *shape)) < 0.2, random.random((3, *shape), dtype=np.float32)
+
+
+def slow_reference(masks: np.ndarray, probabilities: np.ndarray, lesions: tuple[str, ...]) -> list[list]:
     """Pixel by pixel: the first unseen pixel in reading order starts a component."""
     rows = []
-    for channel, lesion in enumerate(LESIONS):
-        components, _ = ndimage.label(label_map == channel + 1, structure=np.ones((3, 3)))
+    for channel, lesion in enumerate(lesions):
+        components, _ = ndimage.label(masks[channel], structure=np.ones((3, 3)))
         order = []
         for number in components.ravel():
             if number and number not in order:
                 order.append(number)
         for component, number in enumerate(order, start=1):
-            pixels = [(y, x) for y in range(label_map.shape[0]) for x in np.flatnonzero(components[y] == number)]
+            pixels = [(y, x) for y in range(masks.shape[1]) for x in np.flatnonzero(components[y] == number)]
             ys, xs = [y for y, _ in pixels], [x for _, x in pixels]
             values = [float(probabilities[channel, y, x]) for y, x in pixels]
             box = [min(xs), min(ys), max(xs) - min(xs) + 1, max(ys) - min(ys) + 1]
@@ -46,23 +52,34 @@ def slow_reference(label_map: np.ndarray, probabilities: np.ndarray) -> list[lis
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_against_a_slow_reference(seed):
-    label_map, probabilities = random_case(seed)
-    expected = pd.DataFrame(slow_reference(label_map, probabilities), columns=list(COLUMNS)).astype(COLUMNS)
+    masks, probabilities = random_case(seed)
+    expected = pd.DataFrame(slow_reference(masks, probabilities, LESIONS), columns=list(COLUMNS)).astype(COLUMNS)
     assert len(expected) > 100
-    pd.testing.assert_frame_equal(lesion_components(label_map, probabilities), expected)
+    pd.testing.assert_frame_equal(lesion_components(masks, probabilities), expected)
+
+
+def test_overlapping_lesions_against_a_slow_reference():
+    masks, probabilities = overlapping_case(0)
+    assert (masks.sum(axis=0) > 1).any()
+    reference = slow_reference(masks, probabilities, OCTA_LESIONS)
+    expected = pd.DataFrame(reference, columns=list(COLUMNS)).astype(COLUMNS)
+    table = lesion_components(masks, probabilities, OCTA_LESIONS)
+    pd.testing.assert_frame_equal(table, expected)
+    summary = photo_summary(table, masks[0].size, OCTA_LESIONS)
+    areas = {f"{lesion}_area_px": int(mask.sum()) for lesion, mask in zip(OCTA_LESIONS, masks, strict=True)}
+    assert areas.items() <= summary.items()
 
 
 def test_touching_corners_join_and_other_lesions_separate():
-    label_map = np.zeros((5, 5), dtype=np.uint8)
-    label_map[0, 0] = label_map[1, 1] = label_map[3, 3] = CLASSES.index("haemorrhage")
-    label_map[2, 2] = CLASSES.index("hard_exudate")
-    table = lesion_components(label_map, np.ones((4, 5, 5), dtype=np.float32))
+    masks = np.zeros((4, 5, 5), dtype=bool)
+    masks[LESIONS.index("haemorrhage"), [0, 1, 3], [0, 1, 3]] = True
+    masks[LESIONS.index("hard_exudate"), 2, 2] = True
+    table = lesion_components(masks, np.ones((4, 5, 5), dtype=np.float32))
     assert table[["lesion", "area_px"]].values.tolist() == [["haemorrhage", 2], ["haemorrhage", 1], ["hard_exudate", 1]]
 
 
 def test_no_lesion_gives_the_columns():
-    label_map = np.full((6, 7), CLASSES.index("black_background"), dtype=np.uint8)
-    table = lesion_components(label_map, np.zeros((4, 6, 7), dtype=np.float32))
+    table = lesion_components(np.zeros((4, 6, 7), dtype=bool), np.zeros((4, 6, 7), dtype=np.float32))
     assert len(table) == 0
     full = lesion_components(*random_case(0))
     assert table.dtypes.to_dict() == full.dtypes.to_dict()
@@ -70,10 +87,10 @@ def test_no_lesion_gives_the_columns():
 
 
 def test_only_the_lesions_looked_for():
-    label_map, probabilities = random_case(8)
+    masks, probabilities = random_case(8)
     lesions = ("haemorrhage", "microaneurysm")
-    table = lesion_components(label_map, probabilities[[1, 0]], lesions)
-    full = lesion_components(label_map, probabilities)
+    table = lesion_components(masks[[1, 0]], probabilities[[1, 0]], lesions)
+    full = lesion_components(masks, probabilities)
     expected = pd.concat([full[full["lesion"] == lesion] for lesion in lesions], ignore_index=True)
     pd.testing.assert_frame_equal(table, expected)
     summary = photo_summary(table, 5, lesions)
@@ -83,26 +100,27 @@ def test_only_the_lesions_looked_for():
 
 
 def test_shapes_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"\(4, 6, 7\)"):
-        lesion_components(np.zeros((6, 7), dtype=np.uint8), np.zeros((6, 6, 7), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"\(4, 6, 7\) and \(6, 6, 7\)"):
+        lesion_components(np.zeros((4, 6, 7), dtype=bool), np.zeros((6, 6, 7), dtype=np.float32))
+    with pytest.raises(ValueError, match="of 3 lesions"):
+        lesion_components(np.zeros((4, 6, 7), dtype=bool), np.zeros((4, 6, 7), dtype=np.float32), OCTA_LESIONS)
 
 
 def test_summary_counts_and_areas():
-    label_map, probabilities = random_case(2)
-    label_map[label_map == CLASSES.index("soft_exudate")] = 0
-    summary = photo_summary(lesion_components(label_map, probabilities), 1234)
+    masks, probabilities = random_case(2)
+    masks[LESIONS.index("soft_exudate")] = False
+    summary = photo_summary(lesion_components(masks, probabilities), 1234)
     assert summary["field_of_view_area_px"] == 1234
     assert (summary["soft_exudate_count"], summary["soft_exudate_area_px"]) == (0, 0)
-    for lesion in LESIONS:
-        mask = label_map == CLASSES.index(lesion)
+    for lesion, mask in zip(LESIONS, masks, strict=True):
         assert summary[f"{lesion}_area_px"] == mask.sum()
         assert summary[f"{lesion}_count"] == ndimage.label(mask, structure=np.ones((3, 3)))[1]
     assert json.loads(json.dumps(summary)) == summary
 
 
-def photo_folder(folder, name, label_map, probabilities, **facts):
+def photo_folder(folder, name, masks, probabilities, **facts):
     folder.mkdir()
-    table = lesion_components(label_map, probabilities)
+    table = lesion_components(masks, probabilities)
     summary = {"photo": name} | photo_summary(table, 99) | facts
     table.insert(0, "photo", name)
     write_table(table, folder / "lesions.csv")
@@ -111,7 +129,7 @@ def photo_folder(folder, name, label_map, probabilities, **facts):
 
 
 def test_collect_joins_the_photos_in_order(tmp_path):
-    empty = np.zeros((40, 57), dtype=np.uint8)
+    empty = np.zeros((4, 40, 57), dtype=bool)
     expected = [
         photo_folder(tmp_path / "b", "007", *random_case(3), seconds=1.5),
         photo_folder(tmp_path / "c", "healthy", empty, random_case(3)[1]),

@@ -80,7 +80,7 @@ def test_only_the_lesions_looked_for_are_read_in_their_order(item, tmp_path, les
 
 @pytest.mark.parametrize("lesions", [["hemorrhage"], ["haemorrhage", "haemorrhage"], []])
 def test_lesions_that_cannot_be_loaded(lesions):
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="lesions are some of"):
         LoadLesionMasksd(lesions=lesions)
 
 
@@ -133,6 +133,37 @@ def test_missing_and_truncated_photo_are_named(item, tmp_path):
         with pytest.raises(RuntimeError) as caught:
             Dataset([item | {"image": str(tmp_path / name)}], LOAD)[0]
         assert name in str(cause(caught.value))
+
+
+GREY = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_grey_values_stay_as_they_are(tmp_path, mode):
+    Image.fromarray(GREY).convert(mode).save(tmp_path / "octa.png")
+    image = LoadPhotod("image", channels=1)({"image": tmp_path / "octa.png"})["image"]
+    assert (image.shape, image.dtype) == ((1, HEIGHT, WIDTH), torch.uint8)
+    np.testing.assert_array_equal(image[0].numpy(), GREY)
+    assert image.is_contiguous()
+    assert tuple(image.meta["spatial_shape"]) == (HEIGHT, WIDTH)
+
+
+def test_sixteen_bits_become_the_same_grey_in_one_and_three_channels(tmp_path):
+    Image.fromarray(GREY.astype(np.uint16) * 256 + 255).save(tmp_path / "octa.png")
+    for channels in (1, 3):
+        image = LoadPhotod("image", channels=channels)({"image": tmp_path / "octa.png"})["image"]
+        np.testing.assert_array_equal(image.numpy(), np.stack([GREY] * channels))
+
+
+def test_colour_becomes_its_luminance(item):
+    grey = LoadPhotod("image", channels=1)(item)["image"][0].numpy()
+    red, green, blue = np.moveaxis(np.asarray(Image.open(item["image"])).astype(float), -1, 0)
+    assert np.abs(grey - (0.299 * red + 0.587 * green + 0.114 * blue)).max() < 0.51
+
+
+def test_no_other_number_of_channels():
+    with pytest.raises(ValueError, match="1 or 3, got 2"):
+        LoadPhotod("image", channels=2)
 
 
 def test_missing_key():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import LESIONS
+from tinylesions.datasets.lesions import LESIONS, OCTA_LESIONS
 from tinylesions.transforms.names import checked_lesions, output_name
 
 
@@ -11,11 +11,22 @@ def test_lesions():
     assert checked_lesions(["haemorrhage", "microaneurysm"]) == ("haemorrhage", "microaneurysm")
     assert checked_lesions(LESIONS) == LESIONS
     assert checked_lesions("haemorrhage") == ("haemorrhage",)
+    assert checked_lesions(OCTA_LESIONS[::-1]) == OCTA_LESIONS[::-1]
+    assert checked_lesions("neovascularisation") == ("neovascularisation",)
 
 
 @pytest.mark.parametrize("lesions", [[], ["hemorrhage"], ["haemorrhage", "haemorrhage"], ["other"]])
 def test_bad_lesions(lesions):
     with pytest.raises(ValueError, match="microaneurysm, haemorrhage, hard_exudate, soft_exudate"):
+        checked_lesions(lesions)
+
+
+@pytest.mark.parametrize(
+    "lesions",
+    [["neovascularisation", "haemorrhage"], ["neovascularization"], ["NV"], ["nonperfusion_area"] * 2],
+)
+def test_bad_lesions_of_octa_images(lesions):
+    with pytest.raises(ValueError, match=", ".join(OCTA_LESIONS)):
         checked_lesions(lesions)
 
 

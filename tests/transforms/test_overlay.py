@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.color import deltaE_ciede2000, rgb2lab
 
-from tinylesions.datasets.lesions import CLASSES, LESIONS
+from tinylesions.datasets.lesions import CLASSES, LESIONS, OCTA_LESIONS, OVERLAP_PRIORITY
 from tinylesions.transforms.overlay import PALETTE, draw_overlay
 
 HEIGHT, WIDTH = 1200, 1800  # outlines are 2 pixels here
@@ -33,6 +34,11 @@ def is_lesion(label_map):
     return (label_map > 0) & (label_map < CLASSES.index("black_background"))
 
 
+def draw_map(photo, label_map, field_of_view, counts):
+    """The overlay of lesions of which no two overlap."""
+    return draw_overlay(photo, np.stack([label_map == CLASSES.index(name) for name in counts]), field_of_view, counts)
+
+
 def has_colour(picture, lesion):
     return (picture == PALETTE[lesion]).all(axis=-1)
 
@@ -40,7 +46,7 @@ def has_colour(picture, lesion):
 def test_lesions_stay_and_outlines_surround_them(scene):
     photo, label_map, field_of_view = scene
     before = photo.copy()
-    overlay = draw_overlay(photo, label_map, field_of_view, COUNTS)
+    overlay = draw_map(photo, label_map, field_of_view, COUNTS)
     assert overlay.shape == photo.shape
     assert overlay.dtype == np.uint8
     np.testing.assert_array_equal(photo, before)
@@ -55,7 +61,7 @@ def test_lesions_stay_and_outlines_surround_them(scene):
 @pytest.mark.parametrize("lesion", LESIONS)
 def test_an_outline_has_its_lesions_colour(scene, lesion):
     photo, label_map, field_of_view = scene
-    overlay = draw_overlay(photo, label_map, field_of_view, COUNTS)
+    overlay = draw_map(photo, label_map, field_of_view, COUNTS)
     own = label_map == CLASSES.index(lesion)
     distance = ndimage.distance_transform_edt(~own)
     other = is_lesion(label_map) & ~own
@@ -71,7 +77,7 @@ def test_the_rarer_lesions_outline_lies_on_top():
     label_map[20:40, 10:30] = CLASSES.index("hard_exudate")
     label_map[20:40, 31:50] = CLASSES.index("microaneurysm")
     retina = np.ones((400, 400), dtype=bool)
-    overlay = draw_overlay(np.zeros((400, 400, 3), np.uint8), label_map, retina, dict.fromkeys(LESIONS, 0))
+    overlay = draw_map(np.zeros((400, 400, 3), np.uint8), label_map, retina, dict.fromkeys(LESIONS, 0))
     assert has_colour(overlay, "microaneurysm")[20:40, 30].all()
 
 
@@ -84,7 +90,7 @@ def legend_box(overlay, photo, label_map):
 
 def test_legend_lies_in_a_free_corner(scene):
     photo, label_map, field_of_view = scene
-    overlay = draw_overlay(photo, label_map, field_of_view, COUNTS)
+    overlay = draw_map(photo, label_map, field_of_view, COUNTS)
     top, left, bottom, right = legend_box(overlay, photo, label_map)
     assert (bottom, right) == (HEIGHT, WIDTH)  # the retina comes nearer to the left corners
     assert not field_of_view[top:bottom, left:right].any()
@@ -94,7 +100,7 @@ def test_legend_lies_in_a_free_corner(scene):
 
 def test_legend_prefers_the_bottom_left(scene):
     photo, label_map, field_of_view = (np.ascontiguousarray(array[:, ::-1]) for array in scene)
-    overlay = draw_overlay(photo, label_map, field_of_view, COUNTS)
+    overlay = draw_map(photo, label_map, field_of_view, COUNTS)
     _, left, bottom, _ = legend_box(overlay, photo, label_map)
     assert (bottom, left) == (HEIGHT, 0)
 
@@ -104,7 +110,7 @@ def test_legend_without_a_free_corner_covers_no_lesion_where_it_can(scene):
     label_map = label_map.copy()
     for corner in (np.s_[-300:, :300], np.s_[-300:, -300:], np.s_[:300, :300]):
         label_map[corner] = CLASSES.index("haemorrhage")
-    overlay = draw_overlay(photo, label_map, np.ones_like(label_map), COUNTS)
+    overlay = draw_map(photo, label_map, np.ones_like(label_map), COUNTS)
     np.testing.assert_array_equal(overlay[is_lesion(label_map)], photo[is_lesion(label_map)])
     top, _, _, right = legend_box(overlay, photo, label_map)
     assert (top, right) == (0, WIDTH)
@@ -112,8 +118,8 @@ def test_legend_without_a_free_corner_covers_no_lesion_where_it_can(scene):
 
 def test_legend_shows_the_counts(scene):
     photo, label_map, field_of_view = scene
-    one = draw_overlay(photo, label_map, field_of_view, COUNTS)
-    two = draw_overlay(photo, label_map, field_of_view, COUNTS | {"haemorrhage": 7})
+    one = draw_map(photo, label_map, field_of_view, COUNTS)
+    two = draw_map(photo, label_map, field_of_view, COUNTS | {"haemorrhage": 7})
     rows, columns = np.nonzero((one != two).any(axis=-1))
     assert rows.size > 0
     assert not field_of_view[rows, columns].any()
@@ -124,7 +130,7 @@ def test_legend_names_only_what_was_looked_for(scene):
     red = {"microaneurysm": 3, "haemorrhage": 1}
     label_map = np.where(label_map == CLASSES.index("hard_exudate"), 0, label_map)
     label_map = np.where(label_map == CLASSES.index("soft_exudate"), 0, label_map).astype(np.uint8)
-    two, four = (draw_overlay(photo, label_map, field_of_view, counts) for counts in (red, COUNTS))
+    two, four = (draw_map(photo, label_map, field_of_view, counts) for counts in (red, COUNTS))
     box, larger = legend_box(two, photo, label_map), legend_box(four, photo, label_map)
     assert box[0] > larger[0]  # two lines less
     legend = two[box[0] : box[2], box[1] : box[3]]
@@ -135,9 +141,94 @@ def test_legend_names_only_what_was_looked_for(scene):
 def test_a_photo_smaller_than_the_legend():
     photo = np.zeros((20, 30, 3), dtype=np.uint8)
     empty = np.zeros((20, 30), dtype=np.uint8)
-    assert draw_overlay(photo, empty, empty, COUNTS).shape == photo.shape
+    assert draw_map(photo, empty, empty, COUNTS).shape == photo.shape
 
 
 def test_sizes_that_differ():
     with pytest.raises(ValueError, match="one size"):
-        draw_overlay(np.zeros((20, 30, 3), np.uint8), np.zeros((30, 20), np.uint8), np.zeros((20, 30)), COUNTS)
+        draw_overlay(np.zeros((20, 30, 3), np.uint8), np.zeros((4, 30, 20), bool), np.zeros((20, 30)), COUNTS)
+    with pytest.raises(ValueError, match="masks of 4 lesions"):
+        draw_overlay(np.zeros((20, 30, 3), np.uint8), np.zeros((3, 20, 30), bool), np.zeros((20, 30)), COUNTS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_outlines_against_a_loop(seed, exclusive):
+    """Lesion by lesion with scipy's dilation, the rarer ones last; far from the legend."""
+    random = np.random.default_rng(seed)
+    lesions = ("haemorrhage", "soft_exudate", "microaneurysm") if exclusive else OCTA_LESIONS
+    masks = np.stack([ndimage.gaussian_filter(random.standard_normal((200, 300)), 6) > 0.05 for _ in lesions])
+    if exclusive:
+        masks[1:] &= ~masks[0]
+        masks[2] &= ~masks[1]
+    assert (masks.sum(axis=0) > 1).any() != exclusive
+    photo = random.integers(0, 60, (200, 300, 3), dtype=np.uint8)
+    overlay = draw_overlay(photo, masks, np.ones((200, 300)), dict.fromkeys(lesions, 1), exclusive)
+
+    # one pixel in a small photo, two among capillaries
+    disc = np.ones((3, 3), bool)
+    if not exclusive:
+        disc = np.ones((5, 5), bool)
+        disc[::4, ::4] = False
+    expected = photo.astype(float)
+    if not exclusive:
+        tinted = masks[OCTA_LESIONS.index("nonperfusion_area")]
+        expected[tinted] = np.round(0.88 * expected[tinted] + 0.12 * np.array(PALETTE["nonperfusion_area"]))
+    order = OVERLAP_PRIORITY if exclusive else [OCTA_LESIONS[number] for number in (2, 0, 1)]
+    for lesion in reversed(order):
+        if lesion in lesions:
+            own = masks[lesions.index(lesion)]
+            outline = ndimage.binary_dilation(own, disc) & ~(masks.any(axis=0) if exclusive else own)
+            assert outline.any()
+            expected[outline] = PALETTE[lesion]
+    legend = np.zeros((200, 300), bool)
+    legend[:60, :220] = legend[:60, -220:] = legend[-60:, :220] = legend[-60:, -220:] = True
+    np.testing.assert_array_equal(overlay[~legend], expected[~legend])
+
+
+def test_a_lesion_within_another_keeps_its_outline():
+    masks = np.zeros((3, 600, 600), dtype=bool)
+    masks[1, 100:400, 100:400] = True
+    masks[0, 200:230, 200:230] = masks[2, 300:350, 300:350] = True
+    photo = np.full((600, 600, 3), 90, dtype=np.uint8)
+    overlay = draw_overlay(photo, masks, np.ones((600, 600)), dict.fromkeys(OCTA_LESIONS, 1), exclusive=False)
+    for lesion, mask in zip(OCTA_LESIONS, masks, strict=True):
+        ring = ndimage.binary_dilation(mask, iterations=1) & ~mask
+        assert has_colour(overlay, lesion)[ring].all()
+    inside = overlay[masks[1]]
+    assert (inside[~has_colour(inside, OCTA_LESIONS[0]) & ~has_colour(inside, OCTA_LESIONS[2])] != 90).any()
+
+
+def test_the_legend_of_octa_names_its_lesions():
+    photo = np.zeros((1024, 1024, 3), dtype=np.uint8)
+    counts = {"neovascularisation": 2, "nonperfusion_area": 5}
+    overlay = draw_overlay(photo, np.zeros((2, 1024, 1024), bool), np.ones((1024, 1024)), counts, exclusive=False)
+    for lesion in OCTA_LESIONS:
+        assert has_colour(overlay, lesion).any() == (lesion in counts)
+    rows = [np.flatnonzero(has_colour(overlay, lesion).any(axis=1)).mean() for lesion in OCTA_LESIONS[1:]]
+    assert rows[0] < rows[1]  # in the order of the lesions, whatever that of the channels
+
+
+# severe deficiency of red, green and blue cones: Machado, Oliveira and Fernandes 2009, of linear RGB
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("seen_by", SEEN_BY)
+def test_octa_colours_are_told_apart_and_are_no_grey(seen_by):
+    def lab(colours):
+        colours = np.asarray(colours, dtype=float) / 255
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        linear = np.clip(linear @ np.transpose(SEEN_BY[seen_by]), 0, 1)
+        return rgb2lab(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+    colours = lab([PALETTE[lesion] for lesion in OCTA_LESIONS])
+    greys = lab(np.repeat(np.arange(256)[:, None], 3, axis=1))
+    for number, colour in enumerate(colours):
+        assert deltaE_ciede2000(greys, np.broadcast_to(colour, greys.shape)).min() > 12
+        for other in colours[:number]:
+            assert deltaE_ciede2000(colour, other) > 20

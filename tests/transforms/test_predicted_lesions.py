@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from tinylesions.datasets.lesions import CLASSES, LESIONS
-from tinylesions.transforms.predicted_lesions import label_map_of_sigmoid, label_map_of_softmax
+from tinylesions.transforms.predicted_lesions import (
+    label_map_of_sigmoid,
+    label_map_of_softmax,
+    masks_of_label_map,
+    masks_of_sigmoid,
+)
 
 
 def test_softmax_takes_the_largest():
@@ -43,6 +48,29 @@ def test_sigmoid_against_a_loop(lesions):
             assert CLASSES[label_map[y, x]] == (most if max(values) >= 0.5 else "other")
 
 
+def test_masks_against_a_loop():
+    probabilities = torch.rand(3, 12, 17, generator=torch.Generator().manual_seed(0))
+    probabilities[:, 0, 0] = 0.5
+    probabilities[:, 0, 1] = 0.4999
+    masks = masks_of_sigmoid(probabilities)
+    assert masks.dtype == torch.bool
+    assert masks[:, 0, 0].all()
+    assert masks.tolist() == [
+        [[value >= 0.5 for value in row] for row in channel] for channel in probabilities.tolist()
+    ]
+    assert (masks.sum(dim=0) > 1).any()
+
+
+@pytest.mark.parametrize("lesions", [LESIONS, ("soft_exudate", "microaneurysm")])
+def test_masks_of_a_label_map(lesions):
+    label_map = np.random.default_rng(0).integers(0, len(CLASSES), (9, 13), dtype=np.uint8)
+    masks = masks_of_label_map(label_map, lesions)
+    assert (masks.dtype, masks.shape) == (bool, (len(lesions), 9, 13))
+    for number, y, x in np.ndindex(masks.shape):
+        assert masks[number, y, x] == (CLASSES[label_map[y, x]] == lesions[number])
+
+
 def test_what_is_no_number_is_no_lesion():
+    assert not masks_of_sigmoid(torch.full((2, 1, 1), float("nan"))).any()
     label_map, _ = label_map_of_sigmoid(torch.full((2, 1, 1), float("nan")), ("microaneurysm", "haemorrhage"))
     assert CLASSES[label_map.item()] == "other"

@@ -1,0 +1,56 @@
+"""The block of the plain U-Nets: two convolutions, channel attention where it is wanted."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.blocks import ChannelSELayer, Convolution
+from torch import nn
+from torch.nn import functional
+
+from tinylesions.networks.attention import REDUCTION
+
+__all__ = ["UNET_WIDTHS", "BilinearUpSample", "ConvolutionBlock"]
+
+UNET_WIDTHS = (32, 64, 128, 256, 512)
+"""Channels of the five levels of the nested U-Net that the UW-OCTA paper (002) takes over."""
+
+
+class ConvolutionBlock(nn.Module):
+    """Two convolutions of 3×3, each with batch norm and ReLU; channel attention before the last ReLU.
+
+    The attention is the UW-OCTA paper's (002, section 5.1): mean of each channel, a bottleneck of two layers, sigmoid,
+    scale. That is squeeze and excitation, MONAI's ``ChannelSELayer``.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of both convolutions.
+        channel_attention: whether the channels are weighed.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, channel_attention: bool = False) -> None:
+        super().__init__()
+        relu = ("relu", {"inplace": True})
+        self.first = Convolution(2, in_channels, out_channels, adn_ordering="NA", act=relu, norm="batch")
+        self.second = Convolution(2, out_channels, out_channels, adn_ordering="N", norm="batch")
+        narrower = min(REDUCTION, out_channels)  # narrow networks keep one channel
+        self.attention = ChannelSELayer(2, out_channels, r=narrower) if channel_attention else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return features (N, out_channels, H, W) of `x` (N, in_channels, H, W)."""
+        return self.relu(self.attention(self.second(self.first(x))))
+
+
+class BilinearUpSample(nn.Module):
+    """Enlarge by two, bilinearly and corner to corner, as the nested U-Net does.
+
+    What is enlarged is concatenated next, which hands the gradient back as a slice of a wider tensor. torch transposes
+    such a slice before and after the backward pass; put in order first, that takes a fifteenth of the time.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, C, 2H, 2W) of `x` (N, C, H, W)."""
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+        if not torch.jit.is_scripting() and x.requires_grad:
+            x.register_hook(torch.clone)  # a clone of a slice is dense
+        return x
