@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def images_with(items: Iterable[dict[str, Any]], lesion: str) -> list[dict[str, 
     return found
 
 
-def images_with_truth(items: Iterable[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+def images_with_truth(items: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
     """Return the items of a split, all of which can be scored; those without a lesion too.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ignite.engine import Engine
 
 from tinylesions.handlers.pixel_metric import PixelMetricHandler
-from tinylesions.metrics import PixelProtocolsMetric
+from tinylesions.metrics import PROTOCOLS, PixelProtocolsMetric
 
 __all__ = ["PixelProtocols"]
 
@@ -23,19 +23,32 @@ class PixelProtocols(PixelMetricHandler):
         class_names: the lesions, in the channel order of prediction and truth.
         output_transform: see :class:`PixelMetricHandler`.
         prefix: see :class:`PixelMetricHandler`.
+        protocols: names of `PROTOCOLS` to give, all by default.
+
+    Raises:
+        ValueError: there is no such protocol.
     """
 
     def __init__(
-        self, class_names: Sequence[str], output_transform: Callable = lambda output: output, prefix: str = ""
+        self,
+        class_names: Sequence[str],
+        output_transform: Callable = lambda output: output,
+        prefix: str = "",
+        protocols: Sequence[str] = PROTOCOLS,
     ) -> None:
         super().__init__(PixelProtocolsMetric(), class_names, output_transform, prefix)
+        unknown = set(protocols) - set(PROTOCOLS)
+        if unknown:
+            raise ValueError(f"protocols are some of {', '.join(PROTOCOLS)}, not {', '.join(sorted(unknown))}")
+        self.protocols = tuple(protocols)
 
     def completed(self, engine: Engine, name: str) -> None:
         """Put the values into the engine's metrics."""
         metrics = engine.state.metrics
-        for protocol, estimate in self.metric_fn.aggregate().items():
-            for class_name, *numbers in zip((*self.class_names, "mean"), *estimate, strict=True):
+        estimates = self.metric_fn.aggregate()
+        for protocol in self.protocols:
+            for class_name, *numbers in zip((*self.class_names, "mean"), *estimates[protocol], strict=True):
                 title = f"{self.prefix}average_precision_{protocol}_{class_name}"
                 ends = zip(("", "_low", "_high"), numbers, strict=True)
                 metrics |= {title + end: number.item() for end, number in ends}
-        metrics[name] = metrics[f"{self.prefix}average_precision_exact_mean"]
+        metrics[name] = estimates["exact"].value[-1].item()

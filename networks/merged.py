@@ -59,9 +59,10 @@ def find_checkpoints(path: str | os.PathLike[str], names: Sequence[str]) -> dict
     if path.is_file():
         return {path.stem: path} if path.stem in names else {}
     found = {name: path / f"{name}.pt" for name in names if (path / f"{name}.pt").is_file()}
-    absent = [f"{name}.pt" for name in names if name not in found]
+    absent = [name for name in names if name not in found]
     if found and absent:
-        warnings.warn(f"{path} has no {' and no '.join(absent)}: what it finds is left out", stacklevel=2)
+        files = " and no ".join(f"{name}.pt" for name in absent)
+        warnings.warn(f"{path} has no {files}: {' and '.join(absent)} will not be looked for", stacklevel=2)
     return found
 
 
