@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.markup import escape
 from tinylesions.apps.phantoms import write_phantoms
 from tinylesions.apps.predict import predict
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import InputError, idrid_segmentation, select
+from tinylesions.datasets import OCTA_LESIONS, InputError, read_layout, select
 from tinylesions.monai_bundles import Bundle
 
 __all__ = ["run_demo"]
@@ -23,6 +24,9 @@ PHOTOS = (16, 4, 4)
 GRADED_PHOTOS = (32, 8, 10)
 SIZE = (712, 1072)
 """A quarter of IDRiD's height and width: a microaneurysm is 3 to 6 pixels wide."""
+OCTA_PHOTOS = (16, 4, 4)
+OCTA_SIZE = (256, 256)
+"""What the small preset's networks take."""
 
 
 def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame:
@@ -39,40 +43,74 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
     Raises:
         InputError: the folder holds another bundle's demonstration.
     """
-    # the demonstration's own 24 photos are meant to be fewer than IDRiD's
+    # the demonstration's own 24 photos are meant to be fewer than IDRiD's or DRAC2022's
     warnings.filterwarnings("ignore", message=".*where the paper has")
     data, run, results = output_dir / "data", output_dir / "run", output_dir / "results"
     _refuse_other_bundle(run / "train_config.json", bundle, output_dir)
+    road = _road(bundle)
     dataset_dir = data
     if bundle.graded:
         dataset_dir = _draw_and_pseudo_label(bundle, data, run, console)
     else:
-        console.print(f"[b]1. {sum(PHOTOS)} phantoms[/b] of {SIZE[1]}×{SIZE[0]} px in {escape(str(data))}")
+        height, width = road.size
+        console.print(f"[b]1. {sum(road.photos)} phantoms[/b] of {width}×{height} px in {escape(str(data))}")
         if not data.exists():
-            write_phantoms(data, "idrid", PHOTOS, SIZE, seed=0)
+            write_phantoms(data, road.layout, road.photos, road.size, seed=0)
 
     overrides = {"dataset_dir": dataset_dir, "ckpt_dir": run, "output_dir": run}
     console.print(f"[b]2. Training[/b] {bundle.name} with the cpu preset in {escape(str(run))}")
     if not (run / "trained").is_file():
-        run_workflow(build_workflow(bundle, ["train", "cpu"], overrides, "train"), run / "train_config.json")
+        training = build_workflow(bundle, ["train", "cpu"], overrides, "train", road.training)
+        run_workflow(training, run / "train_config.json")
         (run / "trained").touch()
 
-    console.print("[b]3. Evaluation[/b] on the held-out phantoms")
+    console.print(f"[b]3. Evaluation[/b] on the {road.scored}")
     run_workflow(build_workflow(bundle, ["train", "cpu", "evaluate"], overrides, "train"))
     scores = pd.read_csv(run / "scores.csv", index_col="score")
 
-    console.print(f"[b]4. Prediction[/b] of held-out phantoms at full size in {escape(str(results))}")
+    console.print(f"[b]4. Prediction[/b] of {road.predicted} at full size in {escape(str(results))}")
     masked = data / "segmentation" if bundle.graded else data
-    photos = [Path(item["image"]) for item in select(idrid_segmentation(masked), "test")]
-    predict(photos, bundle, results, run / "model.pt", ["cpu"], say=partial(console.print, markup=False))
+    photos = [Path(item["image"]) for item in select(read_layout(road.layout, masked), "test")]
+    predict(photos, bundle, results, run / road.weights, ["cpu"], say=partial(console.print, markup=False))
 
-    mean = scores["mean"]["average precision (exact)"]
-    console.print(f"\n[b]Mean average precision (exact) on held-out phantoms: {float(mean):.3f}[/b]")
+    mean = scores["mean"][road.score]
+    console.print(f"\n[b]Mean {road.score} on held-out phantoms: {float(mean):.3f}[/b]")
     if bundle.graded:
         console.print(f"[b]Accuracy of the grade on held-out phantoms: {float(scores['grade']['accuracy']):.3f}[/b]")
     console.print("A score on drawings says that the software works, nothing about eyes.")
     console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv", markup=False)
     return scores
+
+
+@dataclass(frozen=True)
+class _Road:
+    """What a demonstration draws, runs and says."""
+
+    layout: str
+    photos: tuple[int, int, int]
+    size: tuple[int, int]
+    training: str
+    """The id that trains."""
+    weights: str
+    """Below the folder of the training."""
+    score: str
+    scored: str = "held-out phantoms"
+    predicted: str = "held-out phantoms"
+
+
+def _road(bundle: Bundle) -> _Road:
+    if set(bundle.classes) <= set(OCTA_LESIONS):
+        return _Road(
+            layout="drac",
+            photos=OCTA_PHOTOS,
+            size=OCTA_SIZE,
+            training="training_all",
+            weights=".",
+            score="Dice (DRAC2022)",
+            scored="held-out phantoms, which also chose the best epoch",
+            predicted="test phantoms, which have no masks, as the challenge's,",
+        )
+    return _Road("idrid", PHOTOS, SIZE, training="run", weights="model.pt", score="average precision (exact)")
 
 
 def _draw_and_pseudo_label(bundle: Bundle, data: Path, run: Path, console: Console) -> Path:

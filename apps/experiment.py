@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tinylesions.datasets.atomic import atomic_path
 from tinylesions.monai_bundles import Bundle
 
 __all__ = ["run_experiment"]
+
+_TRAINED = "trained"
 
 
 def run_experiment(
@@ -40,7 +42,8 @@ def run_experiment(
 
     Each row has its folder: the weights, the scores and the resolved configs; with several seeds, one below it for
     each. What is there is not done again, and an interrupted training goes on. Rows of one training share its weights.
-    Rows without published figures make pictures, and are in no table.
+    Rows without published figures make pictures, and are in no table. A row that cannot be trained without
+    `pretrained` is left out of all rows, with a sentence, where that is not given.
 
     Args:
         bundle: the bundle.
@@ -52,7 +55,7 @@ def run_experiment(
         layout: the data set's layout, where it is not the table's own.
         console: where to print.
         seeds: every row is trained and evaluated with the seeds 0 to ``seeds - 1``.
-        pretrained: ImageNet weights that every row's encoder starts from: ``"imagenet"`` or a path.
+        pretrained: weights that every row's encoder starts from, but for rows that have none: ``"imagenet"`` or a path.
         evaluation_dir: the data set whose test photos are scored, for a table that names an ``evaluation_dataset``.
         evaluation_layout: its layout, where it is not the table's own.
 
@@ -60,7 +63,8 @@ def run_experiment(
         See :func:`~tinylesions.apps.experiment_table.side_by_side`; empty where no row publishes anything.
 
     Raises:
-        InputError: no such table or row, no such data set, or an evaluation's data set that the table has no use for.
+        InputError: no such table or row, no such data set, an evaluation's data set or pretrained weights that the
+            table has no use for, or a row was named that cannot be trained without the latter.
         ValueError: `seeds` is below 1.
     """
     if seeds < 1:
@@ -80,6 +84,14 @@ def run_experiment(
     elsewhere = _elsewhere(table, experiment, evaluation_dir, evaluation_layout)
     if elsewhere:
         photos += select(read_layout(elsewhere["layout"], elsewhere["dataset_dir"]), "test")
+    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console, experiment.get("run", "run"))
+    names = rows or list(by_name)
+    untrained = [by_name[name] for name in names if not runs.is_trained(by_name[name])]
+    _check_pretrained(table, experiment["rows"], pretrained)
+    left_out = {} if pretrained else _without_pretrained(untrained)
+    if rows and left_out:
+        name, why = next(iter(left_out.items()))
+        raise InputError(f"{name} {why}")
     _claim(
         output_dir,
         {
@@ -89,16 +101,21 @@ def run_experiment(
             **_as_text(common),
             **_as_text({f"evaluation_{key}": value for key, value in elsewhere.items()}),
         },
+        # no row of before used them
+        later=["pretrained"] if _needed(experiment["rows"]) else [],
     )
     console.print(f"[b]{escape(experiment['title'])}[/b] ({escape(experiment['paper'])})")
     console.print(f"{experiment['metric']}, protocol: {experiment['protocol']}", markup=False)
 
-    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console)
+    for name, why in left_out.items():
+        console.print(f"{name} is left out: it {why}", markup=False)
     for seed in range(seeds):  # outermost, so that the table is soon complete
-        for name in rows or by_name:
+        for name in names:
+            if name in left_out:
+                continue
             row = by_name[name]
             runs.evaluate(row, seed, trained=runs.train(by_name[row.get("weights_of", name)], seed))
-    for name in rows or by_name:
+    for name in names:
         if not by_name[name]["published"]:
             for seed in range(seeds):
                 console.print(f"pictures of {name}: {runs.folder(by_name[name], seed)}", markup=False)
@@ -127,6 +144,8 @@ class _Runs:
     """The data set to evaluate on, where it is another."""
     seeds: int
     console: Console
+    run: str
+    """The id that trains a row."""
 
     def folder(self, row: Mapping[str, Any], seed: int) -> Path:
         """A row's folder for a seed: below the row's own where there are several, or have been."""
@@ -136,14 +155,18 @@ class _Runs:
         single = any(path.is_file() for path in folder.glob("*")) or (self.seeds == 1 and not of_seed.is_dir())
         return folder if seed == 0 and single else of_seed
 
+    def is_trained(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has been trained with every seed."""
+        return all((self.folder(row, seed) / _TRAINED).is_file() for seed in range(self.seeds))
+
     def train(self, row: Mapping[str, Any], seed: int) -> Path:
         """Train a row, unless that is done, and return its folder."""
         folder = self.folder(row, seed)
-        finished = folder / "trained"
+        finished = folder / _TRAINED
         if not finished.is_file():
             self._say("training", row, seed)
             overrides = {**self.common, **row["train"], "seed": seed, "ckpt_dir": folder, "output_dir": folder}
-            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train")
+            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train", self.run)
             run_workflow(workflow, folder / "train_config.json")
             finished.touch()
         return folder
@@ -186,6 +209,29 @@ def _elsewhere(
     return {"layout": layout or official, "dataset_dir": dataset_dir.absolute()}
 
 
+def _check_pretrained(table: str, rows: Sequence[Mapping[str, Any]], pretrained: str | None) -> None:
+    """Refuse weights to start from that no row of a table can start from."""
+    if pretrained is None:
+        return
+    if all(row["train"].get("pretrained", "@pretrained") is None for row in rows):
+        raise InputError(f"no row of {table} starts from pretrained weights: leave --pretrained out.")
+    for name, weights in _needed(rows).items():
+        if pretrained == "imagenet":
+            raise InputError(f"{name} starts from {weights}, not from ImageNet: name its file with --pretrained.")
+        if not Path(pretrained).is_file():  # the rows before it can take days
+            raise InputError(f"{pretrained} is no file: {name} starts from {weights}, name it with --pretrained.")
+
+
+def _without_pretrained(untrained: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The rows that cannot be trained from nothing → what to do about it."""
+    ask = "which is not part of this package: name its file with --pretrained"
+    return {name: f"starts from {weights}, {ask}." for name, weights in _needed(untrained).items()}
+
+
+def _needed(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {row["name"]: row["needs_pretrained"] for row in rows if "needs_pretrained" in row}
+
+
 def _drawn(photos: Sequence[Mapping[str, Any]]) -> bool:
     """Whether any photo lies in a drawn data set; those of a datalist can lie anywhere."""
     folders = {Path(photo["image"]).absolute().parent for photo in photos}
@@ -196,19 +242,23 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def _claim(output_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Keep the settings in the output folder, so that rows of other settings are never mixed with what is there."""
+def _claim(output_dir: Path, settings: Mapping[str, Any], later: Collection[str]) -> None:
+    """Keep the settings in the output folder, so that rows of other settings are never mixed with what is there.
+
+    Those of `later` can be added to it.
+    """
     path = output_dir / "experiment.json"
-    if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        differing = sorted(key for key in settings if earlier.get(key) != settings[key])
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if earlier:
+        compared = [key for key in settings if key in earlier or key not in later]
+        differing = sorted(key for key in compared if earlier.get(key) != settings[key])
         if differing:
             raise InputError(
                 f"{output_dir} holds rows with another {' and '.join(differing)}: name another folder with --out."
             )
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    if not settings.keys() <= earlier.keys():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps({**earlier, **settings}, indent=2) + "\n", encoding="utf-8")
 
 
 def _read(bundle: Bundle, table: str) -> dict[str, Any]:

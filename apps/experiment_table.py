@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tinylesions.datasets.atomic import atomic_path
+from tinylesions.datasets.lesions import OCTA_LESION_CODES
 
 __all__ = ["columns_of", "printed_table", "scores_path", "side_by_side", "write_table"]
 
@@ -82,9 +83,9 @@ def _score(
 
 
 def printed_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table in a terminal's width: "measured (published)" of each column."""
+    """The table in a terminal's width: "measured (published)" of each column, lesions of OCTA images by their codes."""
     cells = {
-        column: [
+        _short(column): [
             f"{_cell(line, column, 'measured', digits=3)} ({_cell(line, column, 'published', digits=3)})"
             for _, line in frame.iterrows()
         ]
@@ -138,6 +139,11 @@ def write_table(
     ]
     with atomic_path(path.with_name(f"{path.name}.md")) as temporary:
         temporary.write_text("\n".join(text), encoding="utf-8")
+
+
+def _short(column: str) -> str:
+    lesion, space, label = column.partition(" ")
+    return f"{OCTA_LESION_CODES.get(lesion, lesion)}{space}{label}"
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:

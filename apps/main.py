@@ -251,7 +251,10 @@ def experiment(
     ] = 1,
     pretrained: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="ImageNet weights to start from: `imagenet` downloads torchvision's, a path names its file."),
+        typer.Option(
+            help="ImageNet weights to start from: `imagenet` downloads torchvision's, a path names its file. With the"
+            " bundle for OCTA images: the path of Segment Anything's checkpoint, which only SAMadapter starts from."
+        ),
     ] = None,
     evaluation_dir: Annotated[
         Optional[Path],  # noqa: UP045
@@ -265,7 +268,8 @@ def experiment(
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
 
     What is done is kept: a row is not trained twice, an interrupted training goes on, and more `--seeds` only add to
-    what is there. A row without published figures makes pictures. For example
+    what is there. A row without published figures makes pictures; one that cannot be trained without `--pretrained`
+    is left out where that is not given. For example
     `tinylesions experiment table_4 --dataset-dir IDRiD --out table_4 --row "output 4"`.
     """
     chosen = find_bundle(bundle)
@@ -295,7 +299,7 @@ def demo(
     ] = Path("demo"),
     bundle: BundleOption = DEFAULT_BUNDLE,
 ) -> None:
-    """Draw phantoms, train the small preset, evaluate, and predict full photos: a few minutes on two cores.
+    """Draw phantoms, train the small preset, evaluate, and predict full images: a few minutes on two cores.
 
     It shows the whole road without any data. What is done is kept when it is started again with the same folder.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinylesions.handlers.batch_norm_statistics import BatchNormStatistics
 from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint, load_finished_training
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
@@ -24,6 +25,7 @@ from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, scor
 from tinylesions.handlers.true_labels import true_labels
 
 __all__ = [
+    "BatchNormStatistics",
     "BestModel",
     "EpochSeed",
     "FreeResponse",

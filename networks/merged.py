@@ -81,10 +81,13 @@ def load_checkpoints(
 
     Raises:
         InputError: there is no file for any network, or one does not fit its network.
+        ValueError: files and networks are of other names; a network without weights would answer at random.
     """
     if not checkpoints:
         wanted = ", ".join(f"{name}.pt" for name in merged.networks)
         raise InputError(f"{path} holds no weights, none of {wanted}: train first, or name their folder.")
+    if set(checkpoints) != set(merged.networks):
+        raise ValueError(f"there are networks of {', '.join(merged.networks)}, but weights of {', '.join(checkpoints)}")
     for name, file in checkpoints.items():
         load_checkpoint(merged.networks[name], file)
     return merged

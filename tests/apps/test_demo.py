@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tinylesions.apps import demo as demo_module
+from tinylesions.datasets import read_layout
 from tinylesions.monai_bundles import BUNDLES, find_bundle
 
 from .conftest import CopiedBundle
@@ -74,3 +75,46 @@ def test_demo_of_a_bundle_that_grades(tinylesions, tmp_path, monkeypatch):
     assert "Pseudo-labels" not in answer.out, "they are there"
     (photo,) = pd.read_csv(out / "results" / "photos.csv").to_dict("records")
     assert photo["grade"] in range(5)
+
+
+@pytest.mark.slow
+def test_demo_of_a_bundle_for_oct_angiography(tinylesions, tmp_path, monkeypatch):
+    """A network for each lesion; what is scored is the validation split, as the test images' truth is hidden."""
+    bundle = find_bundle("octa_dr_lesion_segmentation")
+    folder = Path(shutil.copytree(bundle.root, tmp_path / "bundles" / bundle.name))
+    path = folder / "configs" / "cpu.json"
+    preset = json.loads(path.read_text(encoding="utf-8"))
+    preset |= {"spatial_size": [64, 64], "widths": [2, 2, 2, 2, 2], "max_epochs": 1, "val_interval": 1}
+    path.write_text(json.dumps(preset), encoding="utf-8")
+    copied = CopiedBundle(bundle.name, bundle.title, bundle.classes, folder, weights_file=bundle.weights_file)
+    monkeypatch.setitem(BUNDLES, bundle.name, copied)
+    monkeypatch.setattr(demo_module, "OCTA_PHOTOS", (6, 2, 2))
+    monkeypatch.setattr(demo_module, "OCTA_SIZE", (128, 160))
+    out = tmp_path / "demo"
+    answer = tinylesions("demo", "--bundle", bundle.name, "--out", out)
+    assert answer.code == 0, answer
+    assert "warning" not in answer.err
+    for sentence in (
+        "1. 10 phantoms of 160×128 px",
+        "3. Evaluation on the held-out phantoms, which also chose the best epoch",
+        "4. Prediction of test phantoms, which have no masks, as the challenge's, at full size",
+        "nothing about eyes",
+    ):
+        assert sentence in answer.out
+    scores = pd.read_csv(out / "run" / "scores.csv", index_col="score")
+    assert f"Mean Dice (DRAC2022) on held-out phantoms: {scores['mean']['Dice (DRAC2022)']:.3f}" in answer.out
+    items = read_layout("drac", out / "data")
+    scored = pd.read_csv(out / "run" / "image_scores.csv", dtype={"id": str})
+    assert set(scored["id"]) == {item["id"] for item in items if item["split"] == "validation"}
+    predicted = pd.read_csv(out / "results" / "photos.csv", dtype={"photo": str})
+    assert set(predicted["photo"]) == {item["id"] for item in items if item["split"] == "test"}
+    with Image.open(next(out.glob("results/*/overlay.jpg"))) as image:
+        assert image.size == (160, 128)
+
+    before = {path: path.stat().st_mtime_ns for path in (out / "run").glob("*.pt")}
+    assert {path.stem.removesuffix("_checkpoint") for path in before} == {"IRMA", "NPA", "NV"}
+    answer = tinylesions("demo", "--bundle", bundle.name, "--out", out)
+    assert answer.code == 0, answer
+    assert "0 photos (2 already done)" in answer.out
+    assert {path: path.stat().st_mtime_ns for path in (out / "run").glob("*.pt")} == before
+    assert f"holds the demonstration of {bundle.name}" in tinylesions("demo", "--out", out).problem

@@ -46,8 +46,12 @@ class Work:
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], dict[str, Any]]] = []
+        self.run_ids: list[str] = []
 
-    def build(self, bundle: object, configs: list[str], overrides: dict[str, Any], workflow_type: str) -> Any:
+    def build(
+        self, bundle: object, configs: list[str], overrides: dict[str, Any], workflow_type: str, run_id: str = "run"
+    ) -> Any:
+        self.run_ids.append(run_id)
         return list(configs), dict(overrides)
 
     def run(self, workflow: tuple[list[str], dict[str, Any]], config_copy: Path) -> None:
@@ -60,7 +64,7 @@ class Work:
             for name in ("model.pt", "stage_1.pt"):
                 (folder / name).touch()
             return
-        assert overrides["ckpt_path"].is_file()
+        assert overrides["ckpt_path"].exists()
         name = (folder.parent if folder.name.startswith("seed_") else folder).name
         values = [
             [score(name, overrides["seed"], place, column) for column in range(len(LESIONS))]
@@ -165,12 +169,18 @@ class TestRows:
         stages = {"weights_of": "both", "weights": "stage_1.pt", "configs": ["side_outputs", "more"]}
         run(row("both", {"mean": 0.5}), row("stage 1", {"mean": 0.4}, **stages))
         assert work.trained() == [("both", 0)]
+        assert work.run_ids == ["run"] * 3
         (_, (plain, both), (more, stage_1)) = work.calls
         assert plain == ["train", "evaluate"]
         assert more == ["train", "evaluate", "side_outputs", "more"]
         assert both["ckpt_path"] == tmp_path / "out" / "both" / "model.pt"
         assert stage_1["ckpt_path"] == tmp_path / "out" / "both" / "stage_1.pt"
         assert stage_1["output_dir"] == tmp_path / "out" / "stage_1"
+
+    def test_the_id_that_trains_and_the_folder_of_its_weights(self, run, work, tmp_path):
+        run(row("both", {"mean": 0.5}, weights="."), run="training_all")
+        assert work.run_ids == ["training_all", "run"]
+        assert work.calls[1][1]["ckpt_path"] == tmp_path / "out" / "both"
 
     def test_a_row_of_pictures_has_no_line(self, run, tmp_path):
         frame, printed = run(row("both", {"mean": 0.5}), row("figure 7", {}, weights_of="both"))

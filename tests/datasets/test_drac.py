@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinylesions.datasets.drac import drac_segmentation, images_with
+from tinylesions.datasets.drac import drac_segmentation, images_with, images_with_truth
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import OCTA_LESION_CODES, OCTA_LESIONS
 
@@ -144,3 +144,26 @@ def test_images_with_a_lesion(small):
         images_with([item for item in items if item["split"] == "test"], NV)
     with pytest.raises(InputError, match=r"no lesion 'NV' in OCTA images: .* neovascularisation \(NV\)"):
         images_with(items, "NV")
+
+
+@pytest.mark.filterwarnings("ignore:.*where the paper has")
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_images_with_truth_hold_a_lesion_or_none(tmp_path, split):
+    lesions: dict[int, tuple[str, ...]] = {number: ("IRMA", "NPA", "NV")[: number % 4] for number in range(1, 21)}
+    items = drac_segmentation(write_drac(tmp_path, lesions, (30,)))
+    found = images_with_truth(items, split)
+    assert found == [item for item in items if item["split"] == split]
+    assert {len(item["label"]) for item in found} == {0, 1, 2, 3}
+
+
+@pytest.mark.filterwarnings("ignore:.*where the paper has")
+def test_hidden_truth_cannot_be_scored(small):
+    items = drac_segmentation(small)
+    sentence = r"^images of 'test' have no masks to score, .*: choose another split, or write .* drac_submission\.$"
+    with pytest.raises(InputError, match=sentence):
+        images_with_truth(items, "test")
+    partly = [item if item["id"] == "11" else {**item, "label": {}, "split": "test"} for item in items]
+    with pytest.raises(InputError, match=sentence):
+        images_with_truth(partly, "test")
+    with pytest.raises(InputError, match=r"no photo for 'test' \(it has: training, validation\)"):
+        images_with_truth([item for item in items if item["split"] != "test"], "test")

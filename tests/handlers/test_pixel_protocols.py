@@ -32,7 +32,7 @@ def items(count: int, absent: tuple[int, ...] = ()) -> list[dict[str, torch.Tens
     return result
 
 
-def evaluate(data: list[dict], folder) -> dict[str, float]:
+def evaluate(data: list[dict], folder, **options) -> dict[str, float]:
     output = from_engine(["pred", "label", "mask"])
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -40,7 +40,7 @@ def evaluate(data: list[dict], folder) -> dict[str, float]:
         network=nn.Identity(),
         postprocessing=CopyItemsd("field_of_view", names="mask"),
         key_val_metric={"mean_average_precision": PixelAveragePrecision(NAMES, output_transform=output)},
-        additional_metrics={"protocols": PixelProtocols(NAMES, output_transform=output)},
+        additional_metrics={"protocols": PixelProtocols(NAMES, output_transform=output, **options)},
         val_handlers=[ScoreTable(NAMES, folder)],
     )
     evaluator.run()
@@ -123,3 +123,24 @@ def test_two_photo_sizes_in_one_engine(tmp_path, capsys):
     assert row["mean_high"] == pytest.approx(both["reduced_average_precision_exact_mean_high"], abs=1e-12)
     assert table.loc["recall at break-even, reduced size", "haemorrhage"] == both["reduced_recall_haemorrhage"]
     assert "where a row says reduced size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("protocols", [["exact"], ["per_image", "idrid33"]])
+def test_chosen_protocols_only(tmp_path, protocols):
+    """They have the values that they have among all; the metric itself is the mean of exact in any case."""
+    data = items(3)
+    every, chosen = evaluate(data, tmp_path / "all"), evaluate(data, tmp_path / "chosen", protocols=protocols)
+    wanted = tuple(f"average_precision_{protocol}_" for protocol in protocols)
+    left_out = tuple(f"average_precision_{protocol}_" for protocol in PROTOCOLS if protocol not in protocols)
+    assert sum(name.startswith(wanted) for name in chosen) == len(protocols) * 9
+    assert chosen == {name: value for name, value in every.items() if not name.startswith(left_out)}
+    assert chosen["protocols"] == every["average_precision_exact_mean"]
+    tables = [pd.read_csv(tmp_path / folder / "scores.csv", index_col="score") for folder in ("all", "chosen")]
+    rows = [f"average precision ({protocol})" for protocol in PROTOCOLS if protocol in protocols]
+    pd.testing.assert_frame_equal(tables[1], tables[0].loc[rows])
+
+
+@pytest.mark.parametrize("protocols", [["exact", "idrid"], ["drac"]])
+def test_unknown_protocol_is_named(protocols):
+    with pytest.raises(ValueError, match=f"some of {', '.join(PROTOCOLS)}, not {protocols[-1]}$"):
+        PixelProtocols(NAMES, protocols=protocols)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,12 +19,17 @@ from tinylesions.monai_bundles import Bundle
 
 @dataclass(frozen=True)
 class Stage:
-    """One trainer of a bundle: its id, what it logs, where it keeps its state and what says how long it trains."""
+    """One trainer of a bundle: its id, what it logs, where it keeps its state and what says how long it trains.
+
+    Where one trainer trains several networks, each is a stage, with overrides that choose it and an output folder.
+    """
 
     trainer: str = "train#trainer"
     loss: str = "train_loss"
     checkpoint: str = "checkpoint.pt"
     epochs: str = "max_epochs"
+    folder: str = "."
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CommandTester:
@@ -34,6 +40,9 @@ class CommandTester:
     key_metric: str
     stages: ClassVar[tuple[Stage, ...]] = (Stage(),)
     """The trainers, in the order in which a training runs them."""
+    training_id: ClassVar[str] = "training"
+    """The id that runs them all."""
+    trained: ClassVar[set[str]]
     small: ClassVar[dict[str, Any]]
     """Overrides of every config: a tiny network, on the CPU."""
     short: ClassVar[dict[str, Any]]
@@ -48,7 +57,7 @@ class CommandTester:
         files = [Path(file).as_posix() for file in self.bundle.config_files("train")]
         overrides = {"bundle_root": self.bundle.root.as_posix(), "config_file": str(files), **overrides}
         pairs = [part for key, value in overrides.items() for part in (f"--{key}", str(value))]
-        return [sys.executable, "-m", "monai.bundle", "run", "training", *pairs]
+        return [sys.executable, "-m", "monai.bundle", "run", self.training_id, *pairs]
 
     def run_command(self, overrides: dict[str, Any], folder: Path) -> None:
         answer = subprocess.run(self.command(overrides), cwd=folder, capture_output=True, text=True)
@@ -62,7 +71,8 @@ class CommandTester:
     def test_training_starts_from_any_folder(self, data, tmp_path):
         self.run_command(self.data_overrides(data, tmp_path / "results"), tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {"results"}
-        assert (tmp_path / "results" / "models" / "model.pt").is_file()
+        models = {f"models/{path.name}" for path in (tmp_path / "results" / "models").iterdir()}
+        assert models == {name for name in self.trained if name.startswith("models/")}
 
     @pytest.mark.slow
     def test_mlflow_tracks_the_training(self, data, tmp_path):
@@ -81,7 +91,7 @@ class CommandTester:
     def test_a_killed_training_goes_on_as_if_nothing_had_happened(self, data, tmp_path):
         self.run_command(self.data_overrides(data, tmp_path / "whole") | self.killed, tmp_path)
         for stage in self.stages:
-            self.kill_and_go_on(data, tmp_path / stage.loss, stage, tmp_path / "whole" / "models")
+            self.kill_and_go_on(data, tmp_path / Path(stage.checkpoint).stem, stage, tmp_path / "whole" / "models")
 
     def kill_and_go_on(self, data: Path, folder: Path, stage: Stage, whole: Path) -> None:
         """Kill a training within a stage, go on, and compare what it leaves with the models of a whole one."""
@@ -103,8 +113,8 @@ class CommandTester:
         assert not any(done[place + 1 :])
 
         self.run_command({**cut, "output_dir": (folder / "rest").as_posix()}, folder)
-        log = EventAccumulator(str(folder / "rest")).Reload()
         for each, before, after in zip(self.stages, done, total, strict=True):
+            log = EventAccumulator(str(folder / "rest" / each.folder)).Reload()
             steps = [event.step for event in log.Scalars(each.loss)] if each.loss in log.Tags()["scalars"] else []
             assert steps == list(range(before + 1, after + 1)), "it went on, and did not start anew"
         assert {path.name for path in models.iterdir()} == {path.name for path in whole.iterdir()}

@@ -8,7 +8,7 @@ from configparser import ConfigParser as SetupParser
 from pathlib import Path
 from typing import Any, ClassVar
 
-from monai.bundle import ReferenceResolver, verify_metadata
+from monai.bundle import ConfigParser, ReferenceResolver, verify_metadata
 from packaging.requirements import Requirement
 
 from tinylesions.monai_bundles import Bundle, find_bundle
@@ -132,8 +132,10 @@ class ConfigTester:
 
     def test_presets_override_what_exists(self):
         for preset in self.bundle.presets:
-            parser = merge(self.bundle.config_files("train"))
-            assert not [id for id in read_json(self.config_dir / f"{preset}.json") if id not in parser]
+            parser, overrides = merge(self.bundle.config_files("train")), read_json(self.config_dir / f"{preset}.json")
+            assert not [id for id in overrides if id not in parser and not is_new_argument(id, parser)]
+            for part in components(self.merged(("train", preset))):
+                check_component(part)
 
     def test_paths_start_at_the_bundle(self):
         for name, config in self.config_files().items():
@@ -172,6 +174,12 @@ class ConfigTester:
             for inferer, config in ((evaluation["validate"]["inferer"], evaluation), (inference["inferer"], inference))
         )
         assert scored == written
+
+
+def is_new_argument(id: str, parser: ConfigParser) -> bool:
+    """Whether an id is of a component, which takes arguments that the config leaves as they are."""
+    component, _, argument = ReferenceResolver.normalize_id(id).rpartition("::")
+    return argument.isidentifier() and component in parser and "_target_" in parser[component]
 
 
 def resolve(value: Any, config: dict[str, Any]) -> Any:

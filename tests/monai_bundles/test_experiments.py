@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tinylesions.datasets import LAYOUTS, LESIONS
+from tinylesions.datasets import LAYOUTS
 from tinylesions.handlers.score_table import ROWS
 
 from .configs import read_json
@@ -17,9 +17,9 @@ BUNDLES = Path(__file__).parents[2] / "monai_bundles"
 TABLES = sorted(BUNDLES.glob("*/experiments/*.json"))
 
 TABLE_KEYS = {"title", "paper", "dataset", "metric", "protocol", "overrides", "rows"}
-OPTIONAL_TABLE_KEYS = {"note", "open", "scores", "evaluation_dataset"}
+OPTIONAL_TABLE_KEYS = {"note", "open", "scores", "evaluation_dataset", "run"}
 ROW_KEYS = {"name", "train", "evaluate", "published"}
-OPTIONAL_ROW_KEYS = {"weights_of", "weights", "integrates", "configs", "note", "published_std"}
+OPTIONAL_ROW_KEYS = {"weights_of", "weights", "integrates", "configs", "note", "published_std", "needs_pretrained"}
 
 
 def all_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -62,8 +62,12 @@ class TestTable:
         assert len(names) == len(set(names)) == len(folders)
         trained = {row["name"] for row in table["rows"] if "weights_of" not in row}
         for row in table["rows"]:
-            assert row.get("weights", "model.pt") == Path(row.get("weights", "model.pt")).name
-            assert row.get("weights", "model.pt").endswith(".pt")
+            weights = row.get("weights", "model.pt")
+            if table.get("run") == "training_all":
+                assert weights == ".", "a folder with a file for each lesion"
+            else:
+                assert weights == Path(weights).name
+                assert weights.endswith(".pt")
             if "weights_of" in row:
                 assert row["weights_of"] in trained
                 assert row["train"] == {}, "a row that takes another's weights has no training to override"
@@ -71,7 +75,8 @@ class TestTable:
     def test_published_values(self, path):
         table = read_json(path)
         labels = [f" {label}" for label in table["scores"]] if "scores" in table else [""]
-        columns = {f"{column}{label}" for column in (*LESIONS, "mean", "grade") for label in labels}
+        lesions = LAYOUTS[table["dataset"]].lesions
+        columns = {f"{column}{label}" for column in (*lesions, "mean", "grade") for label in labels}
         for row in all_rows(table):
             assert row["published"].keys() <= columns
             assert all(value is None or 0 <= value <= 1 for value in row["published"].values())
@@ -91,5 +96,15 @@ class TestTable:
         assert "seed" in train, "an experiment repeats its rows with several seeds"
         for row in table["rows"]:
             evaluate = {id_ for name in configs_of(row) for id_ in read_json(folder / f"{name}.json")}
+            assert table.get("run", "run") in train
             assert ids(table["overrides"] | row["train"]) <= train - {"seed"}
             assert ids(table["overrides"] | row["evaluate"]) <= (train | evaluate) - {"seed"}
+
+    def test_weights_to_start_from_are_for_the_rows_that_need_them(self, path):
+        rows = read_json(path)["rows"]
+        needing = [row for row in rows if "needs_pretrained" in row]
+        for row in needing:
+            assert "pretrained" not in row["train"], "the command gives them"
+            assert row["evaluate"]["pretrained"] is None, "the trained weights hold all"
+        for row in rows if needing else ():
+            assert row in needing or row["train"]["pretrained"] is None

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from tinylesions.datasets import InputError
 from tinylesions.monai_bundles import BUNDLES, find_bundle
@@ -37,7 +38,12 @@ def test_every_folder_is_registered():
 class TestBundle:
     def test_folder_and_weights(self, bundle):
         assert bundle.root.samefile(FOLDER / bundle.name)
-        assert bundle.weights == bundle.root / "models" / "model.pt"
+        # where an inference looks for them
+        parser = ConfigParser()
+        parser.read_config(bundle.config_files("inference"))
+        parser.update({"bundle_root": str(bundle.root)})
+        assert bundle.weights == Path(parser.get_parsed_content("ckpt_path"))
+        assert bundle.weights.is_relative_to(bundle.root)
 
     def test_configs_come_in_the_order_asked_for(self, bundle):
         files = bundle.config_files("train", "evaluate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,11 +45,15 @@ class BundleTester(ConfigTester, CommandTester):
     photos: str
     """Folder below it with the photos to predict."""
     trained: ClassVar[set[str]] = {"models/model.pt", "models/checkpoint.pt", "output/run.json", "output/metrics.csv"}
-    """Files that a training leaves."""
+    """Files and folders that a training leaves."""
+    weights: ClassVar[str] = "model.pt"
+    """What evaluations and inferences load, below the folder of the models; "." where it is that folder."""
     scores: ClassVar[set[str]]
     """Tables of the evaluations."""
     pictures: ClassVar[set[str]] = set()
     """Folders of pictures that evaluations draw."""
+    reports: ClassVar[set[str]] = set()
+    """Other files of the evaluations."""
     tables: ClassVar[set[str]]
     """Tables of an inference."""
     predicted: ClassVar[set[str]]
@@ -81,10 +86,10 @@ class BundleTester(ConfigTester, CommandTester):
     def spy_on_epochs(self, workflow: ConfigWorkflow) -> list[tuple[str, int]]:
         """What each epoch of an initialised training adds to: its trainer and its number."""
         epochs: list[tuple[str, int]] = []
-        for stage in self.stages:
-            trainer = workflow.parser.get_parsed_content(stage.trainer)
+        for id in dict.fromkeys(stage.trainer for stage in self.stages):
+            trainer = workflow.parser.get_parsed_content(id)
             trainer.add_event_handler(
-                Events.EPOCH_STARTED, lambda engine, id: epochs.append((id, engine.state.epoch)), stage.trainer
+                Events.EPOCH_STARTED, lambda engine, id: epochs.append((id, engine.state.epoch)), id
             )
         return epochs
 
@@ -98,7 +103,7 @@ class BundleTester(ConfigTester, CommandTester):
     def road(self, request, tmp_path_factory) -> Road:
         data, folder = request.getfixturevalue(self.dataset), tmp_path_factory.mktemp(self.name)
         road = Road(data, folder / "models", folder / "output", folder / "prediction", {})
-        weights = (road.models / "model.pt").as_posix()
+        weights = (road.models / self.weights).as_posix()
         for configs in self.roads:
             if configs in self.not_run:
                 continue
@@ -123,17 +128,21 @@ class BundleTester(ConfigTester, CommandTester):
             path.relative_to(folder).as_posix() for name in ("models", "output") for path in (folder / name).iterdir()
         }
         events = {name for name in found if "events.out.tfevents" in name}
-        assert found - events == self.trained | {f"output/{name}" for name in self.scores | self.pictures}
-        settings = read_json(road.output / "run.json")["settings"]
-        log = EventAccumulator(str(road.output)).Reload()
+        evaluated = self.scores | self.pictures | self.reports
+        assert found - events == self.trained | {f"output/{name}" for name in evaluated}
+        validated: Counter[str] = Counter()
         for stage in self.stages:
+            settings = read_json(road.output / stage.folder / "run.json")["settings"]
+            log = EventAccumulator(str(road.output / stage.folder)).Reload()
             assert settings[stage.epochs] == self.short[stage.epochs]
             trainer = torch.load(road.models / stage.checkpoint, weights_only=True)["trainer"]
             iterations = trainer["iteration"]
             assert iterations == self.short[stage.epochs] * trainer["epoch_length"] > 0
             assert [event.step for event in log.Scalars(stage.loss)] == list(range(1, iterations + 1))
-        epochs = sum(self.short[stage.epochs] for stage in self.stages)
-        assert [event.step for event in log.Scalars(self.key_metric)] == list(range(1, epochs + 1))
+            validated[stage.folder] += self.short[stage.epochs]
+        for name, epochs in validated.items():
+            log = EventAccumulator(str(road.output / name)).Reload()
+            assert [event.step for event in log.Scalars(self.key_metric)] == list(range(1, epochs + 1))
 
     def test_scores_are_shares(self, road):
         for name in self.scores:
@@ -152,8 +161,8 @@ class BundleTester(ConfigTester, CommandTester):
 
     def test_training_goes_on(self, road, tmp_path):
         shutil.copytree(road.models, tmp_path / "models")
-        overrides = self.data_overrides(road.data, tmp_path)
         last = self.stages[-1]
+        overrides = {**self.data_overrides(road.data, tmp_path), **last.overrides}
         done = overrides[last.epochs]
         # as if the training had been stopped an epoch before its end
         state = torch.load(tmp_path / "models" / last.checkpoint, weights_only=True)
