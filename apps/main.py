@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from tinylesions import __version__
+from tinylesions.apps.consoles import console, errors
+from tinylesions.apps.data_commands import check_data, phantom
 from tinylesions.apps.input_errors import find_input_error
 from tinylesions.apps.options import (
     DEFAULT_BUNDLE,
-    IDRID,
     BundleOption,
     LayoutName,
-    PhantomLayout,
     Precision,
     PresetOption,
 )
@@ -37,10 +36,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
-console = Console(highlight=False, soft_wrap=True)
-if not console.is_terminal:
-    console.width = 120  # a table in a log file is not cut at 80 columns
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -67,69 +62,8 @@ def _tinylesions(
     """
 
 
-@app.command()
-def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder of the data set; new or empty.")],
-    layout: Annotated[
-        PhantomLayout, typer.Option(help="Whose official folders to write; drac's hold OCTA images.")
-    ] = IDRID,
-    photos: Annotated[
-        tuple[int, int, int],
-        typer.Option(
-            metavar="N N N",
-            help="How many photos for training, validation and test. All layouts but ddr have one folder for the first"
-            " two.",
-        ),
-    ] = (12, 4, 4),
-    size: Annotated[
-        Optional[tuple[int, int]],  # noqa: UP045
-        typer.Option(
-            metavar="HEIGHT WIDTH",
-            help="In pixels. Photos: 2848 4288 by default, at least 192 256. drac: 1024 1024 by default, at least"
-            " 128 128.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
-    grading: Annotated[
-        bool,
-        typer.Option("--grading", help="Graded photos instead of lesion masks; eyepacs always is, drac never."),
-    ] = False,
-) -> None:
-    """Draw fundus photos or OCTA images with lesions and their masks, or photos with grades, for trying things out.
-
-    They are drawings: good for plumbing and demonstrations, no evidence about eyes. For example
-    `tinylesions phantom phantoms --photos 4 2 2 --size 712 1072`.
-    """
-    from tinylesions.apps.phantoms import write_phantoms
-
-    write_phantoms(out, layout.value, photos, size, seed, grading)
-    check = f"{layout.value}_grading" if grading and layout.value != "eyepacs" else layout.value
-    advice = f'check them with: tinylesions check-data {check} "{out}"'
-    console.print(f"{counted(sum(photos), 'phantom')} in {out}; {advice}", markup=False)
-
-
-@app.command("check-data")
-def check_data(
-    layout: Annotated[LayoutName, typer.Argument(help="json: a datalist file; the others: the official folders.")],
-    root: Annotated[Path, typer.Argument(help="The data set's folder, or the datalist file.")],
-    csv: Annotated[Optional[Path], typer.Option(help="Also write the table as CSV.")] = None,  # noqa: UP045
-    save_datalist: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Also write the photos and their split as a JSON datalist, to edit and train on."),
-    ] = None,
-) -> None:
-    """Read every photo, mask and grade of a data set and say what is there and what is wrong with it.
-
-    Exit code 2 when a file has to be repaired. For example `tinylesions check-data idrid IDRiD`, where `IDRiD` is the
-    folder that holds `A. Segmentation`.
-    """
-    from tinylesions.apps.check_data import check_data
-
-    problems = check_data(layout.value, root, console, csv, save_datalist)
-    if problems:
-        have = "photo has" if problems == 1 else "photos have"
-        errors.print(f"[red]{problems} {have} problems[/red]: repair the files named above before training.")
-        raise typer.Exit(2)
+app.command()(phantom)
+app.command("check-data")(check_data)
 
 
 @app.command()
