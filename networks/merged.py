@@ -83,6 +83,8 @@ def load_checkpoints(
         InputError: there is no file for any network, or one does not fit its network.
         ValueError: files and networks are of other names; a network without weights would answer at random.
     """
+    if not Path(path).exists():
+        raise InputError(f"there are no weights at {path}: train first, or name their folder.")
     if not checkpoints:
         wanted = ", ".join(f"{name}.pt" for name in merged.networks)
         raise InputError(f"{path} holds no weights, none of {wanted}: train first, or name their folder.")

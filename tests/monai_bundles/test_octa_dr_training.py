@@ -202,10 +202,9 @@ def test_each_architecture_trains_and_predicts(drac_phantoms, tmp_path, request,
 def test_initial_weights_are_what_a_training_starts_from(drac_phantoms, tmp_path):
     first = training(drac_phantoms, tmp_path / "first", {**TINY, "lesion": "NV"})
     run_workflow(first)
-    for name in ("NV.pt", "NV_checkpoint.pt"):
-        file = tmp_path / "first" / "models" / name
-        weights = torch.load(file, weights_only=True)
-        weights = weights.get("network", weights)
+    models = tmp_path / "first" / "models"
+    weights = torch.load(models / "NV.pt", weights_only=True)
+    for name, file in {"folder": models, "file": models / "NV.pt"}.items():
         overrides = {**TINY, "lesion": "NV", "initial_weights": file.as_posix(), "seed": 9}
         workflow = training(drac_phantoms, tmp_path / name, overrides)
         workflow.initialize()
@@ -226,7 +225,8 @@ def test_initial_weights_are_what_a_training_starts_from(drac_phantoms, tmp_path
     ("overrides", "expected"),
     [
         ({"lesion": "XX"}, "there is no lesion 'XX' in OCTA images: choose one of IRMA, NPA, NV."),
-        ({"initial_weights": "nowhere.pt"}, "there are no weights at nowhere.pt: "),
+        ({"initial_weights": "nowhere"}, "there are no weights at nowhere: "),
+        ({"initial_weights": "."}, ". holds no weights, none of IRMA.pt: "),
         ({"architecture": "sam_adapter", "pretrained": "nowhere.pth"}, "nowhere.pth: no such weights file; "),
     ],
 )
