@@ -76,8 +76,10 @@ class OverlapMetric(CumulativeIterationMetric):
     there is no such image.
 
     The intervals hold the middle 95 % of what the score is on images drawn with replacement from those given, without
-    the draws in which it has no value. The draws are seeded and do not depend on the images' order. With a single
-    image there is no interval (NaN).
+    the draws in which it has no value. The draws are seeded and do not depend on the images' order. A score that
+    fewer than two images count for has no interval (NaN), since every draw would repeat the one. Nor has the mean where
+    that is so of one of the lesions it is taken over: what is not known of a part is not known of the whole. A lesion
+    without a value is not among them.
 
     The state is four whole numbers for each image and lesion.
 
@@ -172,8 +174,11 @@ def _mean(sums: torch.Tensor) -> torch.Tensor:
 
 def _estimate(values: torch.Tensor, draws: torch.Tensor) -> Estimate:
     """Mean of the images (N, K) that count, with the mean over the lesions at the end, and its interval."""
+    counting = (~values.isnan()).sum(0)
     sums = torch.stack([values.nan_to_num(), (~values.isnan()).double()], dim=-1)
     value, drawn = _mean(sums.sum(0)), resampled_values(sums, _mean, draws)
     value = torch.cat([value, value.nanmean(0, keepdim=True)])
     drawn = torch.cat([drawn, drawn.nanmean(1, keepdim=True)], dim=1)
-    return Estimate(value, *percentile_interval(drawn))
+    unknown = torch.cat([counting < 2, (counting == 1).any(0, keepdim=True)])
+    low, high = (end.masked_fill(unknown, torch.nan) for end in percentile_interval(drawn))
+    return Estimate(value, low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinylesions.networks.architectures import find_architecture
 from tinylesions.networks.attention import (
     ATTENTIONS,
     CBAM,
@@ -50,6 +51,7 @@ __all__ = [
     "VGG16UNet",
     "VGG16UNetPlusPlus",
     "attention_block",
+    "find_architecture",
     "find_checkpoints",
     "load_checkpoint",
     "load_checkpoints",

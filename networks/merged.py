@@ -85,8 +85,10 @@ def load_checkpoints(
     """
     if not Path(path).exists():
         raise InputError(f"there are no weights at {path}: train first, or name their folder.")
+    wanted = ", ".join(f"{name}.pt" for name in merged.networks)
+    if not checkpoints and Path(path).is_file():
+        raise InputError(f"{path} does not say by its name whose weights it holds: call it one of {wanted}.")
     if not checkpoints:
-        wanted = ", ".join(f"{name}.pt" for name in merged.networks)
         raise InputError(f"{path} holds no weights, none of {wanted}: train first, or name their folder.")
     if set(checkpoints) != set(merged.networks):
         raise ValueError(f"there are networks of {', '.join(merged.networks)}, but weights of {', '.join(checkpoints)}")

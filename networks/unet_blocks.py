@@ -16,10 +16,12 @@ UNET_WIDTHS = (32, 64, 128, 256, 512)
 
 
 class ConvolutionBlock(nn.Module):
-    """Two convolutions of 3×3, each with batch norm and ReLU; channel attention before the last ReLU.
+    """Two convolutions of 3×3, each with batch norm and ReLU; then channel attention.
 
     The attention is the UW-OCTA paper's (002, section 5.1): mean of each channel, a bottleneck of two layers, sigmoid,
-    scale. That is squeeze and excitation, MONAI's ``ChannelSELayer``.
+    scale. That is squeeze and excitation, MONAI's ``ChannelSELayer``. It stands behind the last ReLU, not before it: to
+    scale before or behind is the same, but right behind a batch norm whose batch is one image the mean of a channel is
+    the norm's bias whatever the image, and there would be nothing to attend to.
 
     Args:
         in_channels: channels of the input.
@@ -38,7 +40,7 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return features (N, out_channels, H, W) of `x` (N, in_channels, H, W)."""
-        return self.relu(self.attention(self.second(self.first(x))))
+        return self.attention(self.relu(self.second(self.first(x))))
 
 
 class BilinearUpSample(nn.Module):

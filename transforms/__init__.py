@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinylesions.transforms.cached_windows import CachedWindowLoader
-from tinylesions.transforms.drac_submission import write_drac_submission
+from tinylesions.transforms.drac_submission import check_drac_images, write_drac_submission
 from tinylesions.transforms.field_of_view import (
     FieldOfViewCropd,
     FieldOfViewMaskd,
@@ -51,6 +51,7 @@ __all__ = [
     "WindowSampler",
     "WindowSampling",
     "bounding_box",
+    "check_drac_images",
     "collect_tables",
     "draw_overlay",
     "field_of_view_mask",

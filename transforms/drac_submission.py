@@ -17,28 +17,52 @@ from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.decoding import decode_image
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import OCTA_LESIONS
-from tinylesions.datasets.photos import natural_key
+from tinylesions.datasets.photos import natural_key, photo_size
 
-__all__ = ["ARRAY_ORDERS", "write_drac_submission"]
+__all__ = ["check_drac_images", "write_drac_submission"]
 
-ARRAY_ORDERS = ("nibabel", "simpleitk")
+TEST_IMAGES, SIZE = 65, (1024, 1024)
+LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""What SimpleITK writes for an image without a direction of its own."""
+
+
+def check_drac_images(images: Sequence[str | Path]) -> None:
+    """Check, before a prediction that takes long, that the challenge would take the volumes of these images.
+
+    Raises:
+        InputError: they are not all of one size, so that there is no volume of them. Other numbers and sizes than the
+            challenge's give a warning.
+    """
+    sizes = {str(image): photo_size(image) for image in images}
+    first = next(iter(sizes.values()), SIZE)
+    for image, size in sizes.items():
+        if size != first:
+            raise InputError(
+                f"{image} has {size[1]} × {size[0]} pixels (width × height), the image before it"
+                f" {first[1]} × {first[0]}: a volume holds images of one size, leave it out."
+            )
+    if (len(sizes), first) != (TEST_IMAGES, SIZE):
+        warnings.warn(
+            f"the challenge takes {TEST_IMAGES} images of 1024 × 1024 pixels, and these are {len(sizes)} of"
+            f" {first[1]} × {first[0]}",
+            stacklevel=2,
+        )
 
 
 def write_drac_submission(
     predictions: Iterable[str | Path],
     output_dir: str | Path,
     lesions: Sequence[str] = OCTA_LESIONS,
-    array_order: str = "nibabel",
 ) -> list[Path]:
     """Write the masks of many images as DRAC2022's volumes ``1.nii.gz``, ``2.nii.gz`` and ``3.nii.gz``.
 
-    They are of intraretinal microvascular abnormalities, nonperfusion areas and neovascularisation, 8 bits, 0 and 1,
-    with an identity affine. Their slices are the images in the numeric order of their ids, 2 before 10;
-    ``order.csv`` says which slice, from 0, is which image. The same masks give the same bytes.
+    They are of intraretinal microvascular abnormalities, nonperfusion areas and neovascularisation, 8 bits, 0 and 1.
+    Their slices are the images in the numeric order of their ids, 2 before 10; ``<output_dir>_order.csv`` says which
+    slice, from 0, is which image. The same masks give the same bytes.
 
-    The array is [image, row, column], (N, H, W). The two libraries that people read it with turn the axes round
-    against each other, and the challenge's page, which would say which one it reads with, is not public any more; so
-    both orders are offered.
+    The axes are as the challenge's own program (``submission_guidance`` of its repository) writes them with SimpleITK,
+    whose ``GetArrayFromImage`` gives (N, H, W), 65×1024×1024; nibabel, which counts axes the other way round, gives
+    (W, H, N).
 
     Args:
         predictions: the images' folders, each named by its image's id, with the ``<lesion>_mask.png`` that
@@ -46,7 +70,6 @@ def write_drac_submission(
         output_dir: folder of the volumes.
         lesions: the lesions to write; each has its own number, whichever are written. One without a mask in any of
             the folders becomes a volume of zeros, with a warning.
-        array_order: "nibabel": nibabel gives (N, H, W), SimpleITK (W, H, N); "simpleitk": the other way round.
 
     Returns:
         The paths of the volumes, then of ``order.csv``.
@@ -54,12 +77,10 @@ def write_drac_submission(
     Raises:
         InputError: there is no folder, two have one name, one lacks a mask that others have, a mask cannot be read,
             is none, or has another size than the first, no lesion was predicted, or a file cannot be written.
-        ValueError: an unknown lesion or array order.
+        ValueError: an unknown lesion.
     """
     if not lesions or set(lesions) - set(OCTA_LESIONS):
         raise ValueError(f"lesions are some of {', '.join(OCTA_LESIONS)}, got {list(lesions)}")
-    if array_order not in ARRAY_ORDERS:
-        raise ValueError(f"the array order is one of {', '.join(ARRAY_ORDERS)}, got {array_order!r}")
     folders = _in_order(predictions, Path(output_dir))
     # all masks are read before anything is written
     masks = _read_masks(folders, lesions)
@@ -72,9 +93,9 @@ def write_drac_submission(
         path = Path(output_dir) / f"{OCTA_LESIONS.index(lesion) + 1}.nii.gz"
         if volume is None:
             warnings.warn(f"{lesion} was not predicted for any image: {path} holds zeros only", stacklevel=2)
-        _write_volume(path, np.zeros_like(found) if volume is None else volume, array_order)
+        _write_volume(path, np.zeros_like(found) if volume is None else volume)
         paths.append(path)
-    order = Path(output_dir) / "order.csv"
+    order = Path(f"{output_dir}_order.csv")  # beside the folder, which is what is handed in
     table = pd.DataFrame({"index": range(len(folders)), "id": [folder.name for folder in folders]})
     with atomic_path(order) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
@@ -129,8 +150,8 @@ def _read_mask(file: Path) -> np.ndarray:
     return (values == 255).astype(np.uint8)
 
 
-def _write_volume(path: Path, volume: np.ndarray, array_order: str) -> None:
-    image = nib.Nifti1Image(volume.T if array_order == "simpleitk" else volume, np.eye(4))
+def _write_volume(path: Path, volume: np.ndarray) -> None:
+    image = nib.Nifti1Image(volume.T, LPS_AFFINE)
     encoded = io.BytesIO()
     # no name and no time of writing, so that the same masks give the same bytes
     with gzip.GzipFile(filename="", mode="wb", fileobj=encoded, mtime=0) as packed:

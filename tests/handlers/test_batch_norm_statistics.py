@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.data import MetaTensor
+from monai.inferers import SimpleInferer
 from torch import nn
 
 from tinylesions.handlers import BatchNormStatistics
+from tinylesions.inferers import WholeImageInferer
 
 IMAGES = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 2
 BATCHES = [{"image": image[None], "label": torch.zeros(1)} for image in IMAGES]
@@ -13,7 +16,7 @@ BATCHES = [{"image": image[None], "label": torch.zeros(1)} for image in IMAGES]
 
 def evaluator(network: nn.Module) -> Engine:
     engine = Engine(lambda engine, batch: network.eval()(batch["image"]))
-    BatchNormStatistics(network, BATCHES, "cpu").attach(engine)
+    BatchNormStatistics(network, BATCHES, SimpleInferer(), "cpu").attach(engine)
     return engine
 
 
@@ -47,7 +50,7 @@ class TestBatchNormStatistics:
     def test_leaves_weights_mode_and_momentum(self, training):
         trained = network().train(training)
         weights = {name: value.clone() for name, value in trained.named_parameters()}
-        BatchNormStatistics(trained, BATCHES, "cpu")(Engine(lambda engine, batch: None))
+        BatchNormStatistics(trained, BATCHES, SimpleInferer(), "cpu")(Engine(lambda engine, batch: None))
         assert trained.training is training
         assert trained[1].momentum == 0.1
         assert all(torch.equal(value, weights[name]) for name, value in trained.named_parameters())
@@ -57,4 +60,32 @@ class TestBatchNormStatistics:
             def forward(self, x):
                 raise AssertionError
 
-        BatchNormStatistics(Refusing(1, 1, 1), BATCHES, "cpu")(Engine(lambda engine, batch: None))
+        BatchNormStatistics(Refusing(1, 1, 1), BATCHES, SimpleInferer(), "cpu")(Engine(lambda engine, batch: None))
+
+    def test_statistics_are_those_of_the_inferer_s_arithmetic(self):
+        """Of features in bfloat16, which differ from those in float32 by more than a mean rounds off."""
+        measured = network()
+        inferer = WholeImageInferer(precision="bf16")
+        BatchNormStatistics(measured, BATCHES, inferer, "cpu")(Engine(lambda engine, batch: None))
+        weights = measured[0].weight.detach(), measured[0].bias.detach()
+        exact = nn.functional.conv2d(IMAGES, *weights).double().mean((0, 2, 3))
+        rounded = nn.functional.conv2d(IMAGES.bfloat16(), *(weight.bfloat16() for weight in weights))
+        difference = (rounded.double().mean((0, 2, 3)) - exact).abs().max().item()
+        assert difference > 1e-4
+        found = measured[1].running_mean.double()
+        torch.testing.assert_close(found, rounded.double().mean((0, 2, 3)), rtol=0, atol=difference / 10)
+
+    def test_the_inferer_gets_plain_tensors_of_all_images_and_the_network(self):
+        """A MetaTensor costs time in every operation."""
+        measured, given = network(), []
+
+        class Spy(SimpleInferer):
+            def __call__(self, inputs, network, *args, **kwargs):
+                given.append((inputs, network))
+                return super().__call__(inputs, network, *args, **kwargs)
+
+        batches = [{"image": MetaTensor(batch["image"])} for batch in BATCHES]
+        BatchNormStatistics(measured, batches, Spy(), "cpu")(Engine(lambda engine, batch: None))
+        assert [type(inputs) for inputs, _ in given] == [torch.Tensor] * len(IMAGES)
+        assert torch.equal(torch.cat([inputs for inputs, _ in given]), IMAGES)
+        assert all(network is measured for _, network in given)

@@ -54,7 +54,7 @@ class TestOctaDrLesionSegmentation(BundleTester):
     key_metric = "mean_dice"
     scores: ClassVar = {"scores.csv"}
     reports: ClassVar = {"image_scores.csv"}
-    tables: ClassVar = {"lesions.csv", "photos.csv", "run.json", "submission"}
+    tables: ClassVar = {"lesions.csv", "photos.csv", "run.json", "submission", "submission_order.csv"}
     predicted: ClassVar = {f"{lesion}{kind}.png" for lesion in OCTA_LESIONS for kind in ("", "_mask")} | {
         "overlay.jpg",
         "lesions.csv",

@@ -140,25 +140,34 @@ def test_merged_networks_give_what_each_gives_alone(drac_phantoms, tmp_path):
             assert masks[0] == masks[1]
 
 
-@pytest.mark.parametrize(("order", "axes"), [("nibabel", (0, 1, 2)), ("simpleitk", (2, 1, 0))])
-def test_submission_holds_the_masks(drac_phantoms, tmp_path, order, axes):
-    models = save_weights(tmp_path / "models")
-    infer(
-        drac_phantoms / TEST_IMAGES,
-        tmp_path / "out",
-        models,
-        {**STAND_INS, "array_order": order},
-        run_id="drac_submission",
-    )
-    folder = tmp_path / "out" / "submission"
-    assert {path.name for path in folder.iterdir()} == {"1.nii.gz", "2.nii.gz", "3.nii.gz", "order.csv"}
-    assert pd.read_csv(folder / "order.csv").to_numpy().tolist() == [[0, 8], [1, 23]]
-    for number, lesion in enumerate(OCTA_LESIONS, start=1):
-        volume = np.asarray(nib.load(folder / f"{number}.nii.gz").dataobj)
-        assert volume.dtype == np.uint8
-        masks = [Image.open(tmp_path / "out" / image / f"{lesion}_mask.png") for image in ("8", "23")]
-        np.testing.assert_array_equal(volume.transpose(axes), np.stack([np.asarray(mask) // 255 for mask in masks]))
-        assert set(np.unique(volume)) == {0, 1}
+class TestSubmission:
+    def test_it_holds_the_masks(self, drac_phantoms, tmp_path):
+        models = save_weights(tmp_path / "models")
+        with pytest.warns(UserWarning, match="takes 65 images of 1024 × 1024 pixels, and these are 2 of 128 × 128"):
+            infer(drac_phantoms / TEST_IMAGES, tmp_path / "out", models, run_id="drac_submission")
+        folder = tmp_path / "out" / "submission"
+        assert {path.name for path in folder.iterdir()} == {"1.nii.gz", "2.nii.gz", "3.nii.gz"}
+        assert pd.read_csv(tmp_path / "out" / "submission_order.csv").to_numpy().tolist() == [[0, 8], [1, 23]]
+        for number, lesion in enumerate(OCTA_LESIONS, start=1):
+            volume = np.asarray(nib.load(folder / f"{number}.nii.gz").dataobj)
+            assert volume.dtype == np.uint8
+            masks = [Image.open(tmp_path / "out" / image / f"{lesion}_mask.png") for image in ("8", "23")]
+            # nibabel's first axis is SimpleITK's last
+            np.testing.assert_array_equal(volume.T, np.stack([np.asarray(mask) // 255 for mask in masks]))
+            assert set(np.unique(volume)) == {0, 1}
+
+    def test_images_of_two_sizes_are_refused_before_the_prediction(self, drac_phantoms, tmp_path, monkeypatch):
+        monkeypatch.setattr(Steps, "inputs", [])
+        shutil.copytree(drac_phantoms / TEST_IMAGES, tmp_path / "images")
+        Image.open(tmp_path / "images" / "23.png").crop((0, 0, 96, 64)).save(tmp_path / "images" / "23.png")
+        models = save_weights(tmp_path / "models")
+        with pytest.raises(RuntimeError) as raised:
+            infer(tmp_path / "images", tmp_path / "out", models, run_id="drac_submission")
+        assert "23.png has 96 × 64 pixels " in sentence(raised.value)
+        assert not Steps.inputs
+        assert not (tmp_path / "out").exists()
+        infer(tmp_path / "images", tmp_path / "out", models)
+        assert len(Steps.inputs) == 2 * len(CODES), "a prediction takes images of any size"
 
 
 class TestCheckpoints:
@@ -187,6 +196,36 @@ class TestCheckpoints:
         with pytest.raises(RuntimeError) as raised:
             run(drac_phantoms / (TEST_IMAGES if run is infer else ""), tmp_path / "out", tmp_path / "models")
         assert "models holds no weights, none of IRMA.pt, NPA.pt, NV.pt: " in sentence(raised.value)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("run", [infer, evaluate])
+    def test_a_file_that_no_lesion_is_named_by(self, drac_phantoms, tmp_path, run):
+        file = save_weights(tmp_path / "models") / "NV.pt"
+        file = file.rename(file.with_name("NV_checkpoint.pt"))
+        with pytest.raises(RuntimeError) as raised:
+            run(drac_phantoms / (TEST_IMAGES if run is infer else ""), tmp_path / "out", file)
+        words = "NV_checkpoint.pt does not say by its name whose weights it holds: call it one of IRMA.pt, NPA.pt, NV.pt"
+        assert words in sentence(raised.value)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("run", [infer, evaluate])
+    @pytest.mark.parametrize(
+        ("overrides", "expected"),
+        [
+            ({"codes": ["NV", "XX"]}, "there is no lesion 'XX' in OCTA images: choose one of IRMA, NPA, NV."),
+            ({"architectures#NV": "nnunet"}, "there is no architecture 'nnunet': choose one of steps."),
+        ],
+    )
+    def test_a_name_that_there_is_not(self, drac_phantoms, tmp_path, run, overrides, expected):
+        models = save_weights(tmp_path / "models")
+        with pytest.raises(RuntimeError) as raised:
+            run(
+                drac_phantoms / (TEST_IMAGES if run is infer else ""),
+                tmp_path / "out",
+                models,
+                {**STAND_INS, **overrides},
+            )
+        assert sentence(raised.value) == expected
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("run", [infer, evaluate])

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 from PIL import Image
+from scipy.ndimage import center_of_mass
 
 from tinylesions.apps.workflows import run_workflow
 from tinylesions.datasets import save_datalist
@@ -90,16 +91,23 @@ class TestImages:
             assert torch.equal(image, again)
 
 
+def augmentation() -> list[dict[str, Any]]:
+    return read_json(BUNDLE.root / "configs" / "train.json")["train"]["augmentation"]["transforms"]
+
+
+def save_as_its_own_mask(mask: np.ndarray, folder: Path) -> Path:
+    """A datalist with one image, which is its own mask."""
+    path = str(folder / "1.png")
+    Image.fromarray((mask * 255).astype(np.uint8)).save(path)
+    item = {"id": "1", "image": path, "label": {CODES["IRMA"]: path}, "split": "training"}
+    save_datalist([item], folder / "datalist.json")
+    return folder / "datalist.json"
+
+
 @pytest.fixture
 def mask_as_image(tmp_path) -> Path:
-    """A datalist with one image, which is its own mask."""
     rows, columns = np.mgrid[:96, :96]
-    mask = (np.hypot(rows - 30, columns - 60) < 22) | (2 * rows + columns < 70)
-    Image.fromarray((mask * 255).astype(np.uint8)).save(tmp_path / "1.png")
-    path = str(tmp_path / "1.png")
-    item = {"id": "1", "image": path, "label": {CODES["IRMA"]: path}, "split": "training"}
-    save_datalist([item], tmp_path / "datalist.json")
-    return tmp_path / "datalist.json"
+    return save_as_its_own_mask((np.hypot(rows - 30, columns - 60) < 22) | (2 * rows + columns < 70), tmp_path)
 
 
 def augmented(datalist: Path, count: int, *seeds: int, **overrides: Any) -> list[list[tuple[np.ndarray, np.ndarray]]]:
@@ -129,8 +137,28 @@ class TestAugmentation:
         assert np.mean(agreements) > 0.97
         assert len({mask.tobytes() for _, mask in drawn}) == 60
 
+    def test_crop_and_enlargement_keep_the_centre_of_both(self, tmp_path):
+        """A disc that no crop cuts: a mask enlarged by plain "nearest" moves by a third of a pixel."""
+        rows, columns = np.mgrid[:96, :64]
+        disc = np.hypot(rows - 47.5, columns - 31.5) < 12.3
+        datalist = save_as_its_own_mask(disc, tmp_path)
+        kept = [part for part in augmentation() if part["_target_"] in ("RandSpatialCropd", "Resized")]
+        assert len(kept) == 2
+        (drawn,) = augmented(datalist, 40, 0, **{"train#augmentation#transforms": kept})
+        offsets, areas = [], set()
+        for image, mask in drawn:
+            # what is outside of the disc is the least, what is inside the most
+            share = (image - image.min()) / (image.max() - image.min())
+            offsets.append(np.subtract(center_of_mass(mask), center_of_mass(share)))
+            areas.add(mask.sum())
+        assert np.abs(np.mean(offsets, axis=0)).max() < 0.05
+        assert np.abs(offsets).max() < 0.25
+        assert len(areas) > 20, "crops are of many sizes"
+        assert disc.sum() <= min(areas) < 1.2 * disc.sum()
+        assert 1.4 * disc.sum() < max(areas) <= 1.9 * disc.sum()
+
     def test_what_moves_an_image_moves_its_mask(self):
-        transforms = read_json(BUNDLE.root / "configs" / "train.json")["train"]["augmentation"]["transforms"]
+        transforms = augmentation()
         found = [(part["_target_"], part["keys"]) for part in components(transforms) if "keys" in part]
         of_images = {"RandGaussianNoised", "RandShiftIntensityd", "RandScaleIntensityFixedMeand"}
         assert {name for name, keys in found if keys == "image"} == of_images
@@ -224,6 +252,7 @@ def test_initial_weights_are_what_a_training_starts_from(drac_phantoms, tmp_path
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        ({"architecture": "nnunet"}, f"there is no architecture 'nnunet': choose one of {', '.join(ARCHITECTURES)}."),
         ({"lesion": "XX"}, "there is no lesion 'XX' in OCTA images: choose one of IRMA, NPA, NV."),
         ({"initial_weights": "nowhere"}, "there are no weights at nowhere: "),
         ({"initial_weights": "."}, ". holds no weights, none of IRMA.pt: "),

@@ -118,8 +118,18 @@ def test_a_single_file_stands_for_itself(folder):
         assert find_checkpoints(os.fspath(folder / "NV.pt"), CODES) == {"NV": folder / "NV.pt"}
 
 
-@pytest.mark.parametrize("name", ["empty", "nowhere", "NPA_checkpoint.pt"])
-def test_no_weights_at_all(folder, name):
+FILES = "IRMA.pt, NPA.pt, NV.pt"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("empty", f"{{}} holds no weights, none of {FILES}: train first, or name their folder."),
+        ("nowhere", "there are no weights at {}: train first, or name their folder."),
+        ("NPA_checkpoint.pt", f"{{}} does not say by its name whose weights it holds: call it one of {FILES}."),
+    ],
+)
+def test_no_weights_at_all(folder, name, sentence):
     (folder / "empty").mkdir()
     (folder / "empty" / "NV.pt").mkdir()  # a folder is no file of weights
     path = folder / name
@@ -127,8 +137,7 @@ def test_no_weights_at_all(folder, name):
         warnings.simplefilter("error")
         found = find_checkpoints(path, CODES)
     assert found == {}
-    sentence = re.escape(f"{path} holds no weights, none of IRMA.pt, NPA.pt, NV.pt: train first, or name their folder.")
-    with pytest.raises(InputError, match=f"^{sentence}$"):
+    with pytest.raises(InputError, match=f"^{re.escape(sentence.format(path))}$"):
         load_checkpoints(merged_of(*CODES), found, path)
 
 

@@ -36,6 +36,18 @@ def test_block_is_its_definition(width, bottleneck, training):
     torch.testing.assert_close(plain(features()), block(weights, "block", features(), training))
 
 
+def test_attention_differs_between_images_in_batches_of_one():
+    """Behind a batch norm of one image each channel has the same mean, whatever the image."""
+    torch.manual_seed(0)
+    module = stir_batch_norms(ConvolutionBlock(3, 16, channel_attention=True)).train()
+    nn.init.normal_(module.attention.fc[0].bias, mean=1)
+    seen = []
+    module.attention.fc.register_forward_hook(lambda layer, inputs, weights: seen.append(weights))
+    for image in features().float().split(1):
+        module(image)
+    assert (seen[0] - seen[1]).abs().max() > 1e-3
+
+
 def test_block_leaves_its_input():
     """Its ReLUs work in place, and a skip is read again."""
     x = features().float()

@@ -60,9 +60,9 @@ def convolved(weights: Weights, name: str, x: torch.Tensor, training: bool = Fal
 
 
 def block(weights: Weights, name: str, x: torch.Tensor, training: bool = False) -> torch.Tensor:
-    """Two convolutions; where the block has weights of channel attention, it comes before the last ReLU."""
+    """Two convolutions; where the block has weights of channel attention, it comes last."""
     x = convolved(weights, f"{name}.first", x, training).clamp(min=0)
-    x = convolved(weights, f"{name}.second", x, training)
+    x = convolved(weights, f"{name}.second", x, training).clamp(min=0)
     if f"{name}.attention.fc.0.weight" in weights:
         narrow = functional.linear(
             x.mean((2, 3)), weights[f"{name}.attention.fc.0.weight"], weights[f"{name}.attention.fc.0.bias"]
@@ -71,7 +71,7 @@ def block(weights: Weights, name: str, x: torch.Tensor, training: bool = False) 
             narrow.clamp(min=0), weights[f"{name}.attention.fc.2.weight"], weights[f"{name}.attention.fc.2.bias"]
         )
         x = x * (1 / (1 + (-wide).exp()))[:, :, None, None]
-    return x.clamp(min=0)
+    return x
 
 
 def pooled(x: torch.Tensor) -> torch.Tensor:
