@@ -213,7 +213,7 @@ class TestCheckpoints:
         ("overrides", "expected"),
         [
             ({"codes": ["NV", "XX"]}, "there is no lesion 'XX' in OCTA images: choose one of IRMA, NPA, NV."),
-            ({"architectures#NV": "nnunet"}, "there is no architecture 'nnunet': choose one of steps."),
+            ({"architectures": dict.fromkeys(CODES, "nnunet")}, "there is no architecture 'nnunet': choose one of steps."),
         ],
     )
     def test_a_name_that_there_is_not(self, drac_phantoms, tmp_path, run, overrides, expected):
