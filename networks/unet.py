@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from tinylesions.networks.blocks import check_divisible, initialise
-from tinylesions.networks.unet_blocks import UNET_WIDTHS, BilinearUpSample, ConvolutionBlock
+from tinylesions.networks.blocks import initialise
+from tinylesions.networks.unet_blocks import UNET_WIDTHS, BilinearUpSample, ConvolutionBlock, UNetEncoder
 
 __all__ = ["UNet"]
 
@@ -43,13 +43,7 @@ class UNet(nn.Module):
         channel_attention: bool = False,
     ) -> None:
         super().__init__()
-        if len(widths) < 2:
-            raise ValueError(f"A U-Net has two levels or more, but widths names {len(widths)}: {tuple(widths)}.")
-        self.divisor = 2 ** (len(widths) - 1)
-        self.encoder = nn.ModuleList(
-            ConvolutionBlock(above, width, channel_attention) for above, width in pairwise([in_channels, *widths])
-        )
-        self.pool = nn.MaxPool2d(2)
+        self.encoder = UNetEncoder(in_channels, widths, channel_attention)
         self.up = BilinearUpSample()
         self.decoder = nn.ModuleList(
             ConvolutionBlock(width + below, width, channel_attention)
@@ -60,11 +54,7 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (N, K, H, W) for float images `x` (N, in_channels, H, W)."""
-        check_divisible(x, self.divisor)
-        levels: list[torch.Tensor] = []
-        for index, block in enumerate(self.encoder):
-            x = block(x if index == 0 else self.pool(x))
-            levels.append(x)
+        levels = self.encoder(x)
         x = levels.pop()
         for block in self.decoder:
             x = block(torch.cat([levels.pop(), self.up(x)], dim=1))

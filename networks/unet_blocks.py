@@ -1,6 +1,9 @@
-"""The block of the plain U-Nets: two convolutions, channel attention where it is wanted."""
+"""What the plain U-Nets share: the block of two convolutions, the encoder, the enlargement."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from monai.networks.blocks import ChannelSELayer, Convolution
@@ -8,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from tinylesions.networks.attention import REDUCTION
+from tinylesions.networks.blocks import check_divisible
 
-__all__ = ["UNET_WIDTHS", "BilinearUpSample", "ConvolutionBlock"]
+__all__ = ["UNET_WIDTHS", "BilinearUpSample", "ConvolutionBlock", "UNetEncoder"]
 
 UNET_WIDTHS = (32, 64, 128, 256, 512)
 """Channels of the five levels of the nested U-Net that the UW-OCTA paper (002) takes over."""
@@ -41,6 +45,37 @@ class ConvolutionBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return features (N, out_channels, H, W) of `x` (N, in_channels, H, W)."""
         return self.attention(self.relu(self.second(self.first(x))))
+
+
+class UNetEncoder(nn.Sequential):
+    """Blocks with a pool of two between them: the features of every level.
+
+    Args:
+        in_channels: channels of the input.
+        widths: channels of the levels, shallow to deep; two or more.
+        channel_attention: weigh the channels in every block.
+
+    Raises:
+        ValueError: when `widths` names fewer than two levels; in `forward`, when the height or width is not a multiple
+            of 2 to the power of the number of pools.
+    """
+
+    def __init__(self, in_channels: int, widths: Sequence[int], channel_attention: bool) -> None:
+        if len(widths) < 2:
+            raise ValueError(f"A U-Net has two levels or more, but widths names {len(widths)}: {tuple(widths)}.")
+        super().__init__(
+            *(ConvolutionBlock(above, width, channel_attention) for above, width in pairwise([in_channels, *widths]))
+        )
+        self.divisor = 2 ** (len(widths) - 1)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        """Return the levels' features of `x` (N, in_channels, H, W), shallow to deep, each half as high and wide."""
+        check_divisible(x, self.divisor)
+        levels: list[torch.Tensor] = []
+        for block in self:
+            x = block(functional.max_pool2d(x, 2) if levels else x)
+            levels.append(x)
+        return levels
 
 
 class BilinearUpSample(nn.Module):

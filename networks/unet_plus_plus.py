@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
 
-from tinylesions.networks.blocks import check_divisible, initialise
-from tinylesions.networks.unet_blocks import UNET_WIDTHS, BilinearUpSample, ConvolutionBlock
+from tinylesions.networks.blocks import initialise
+from tinylesions.networks.unet_blocks import UNET_WIDTHS, BilinearUpSample, ConvolutionBlock, UNetEncoder
 
 __all__ = ["UNetPlusPlus"]
 
@@ -45,14 +44,8 @@ class UNetPlusPlus(nn.Module):
         channel_attention: bool = False,
     ) -> None:
         super().__init__()
-        if len(widths) < 2:
-            raise ValueError(f"A UNet++ has two levels or more, but widths names {len(widths)}: {tuple(widths)}.")
         depth = len(widths) - 1
-        self.divisor = 2**depth
-        self.encoder = nn.ModuleList(
-            ConvolutionBlock(above, width, channel_attention) for above, width in pairwise([in_channels, *widths])
-        )
-        self.pool = nn.MaxPool2d(2)
+        self.encoder = UNetEncoder(in_channels, widths, channel_attention)
         self.up = BilinearUpSample()
         # column by column, so that every node finds the nodes it reads already computed
         self.places = [(level, column) for column in range(1, depth + 1) for level in range(depth + 1 - column)]
@@ -69,11 +62,7 @@ class UNetPlusPlus(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (N, K, H, W) for float images `x` (N, in_channels, H, W)."""
-        check_divisible(x, self.divisor)
-        levels: list[list[torch.Tensor]] = []
-        for index, block in enumerate(self.encoder):
-            x = block(x if index == 0 else self.pool(x))
-            levels.append([x])
+        levels = [[features] for features in self.encoder(x)]
         for index, node in enumerate(self.nodes.values()):
             level, column = self.places[index]
             below = self.up(levels[level + 1][column - 1])

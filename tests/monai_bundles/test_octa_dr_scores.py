@@ -204,7 +204,9 @@ class TestCheckpoints:
         file = file.rename(file.with_name("NV_checkpoint.pt"))
         with pytest.raises(RuntimeError) as raised:
             run(drac_phantoms / (TEST_IMAGES if run is infer else ""), tmp_path / "out", file)
-        words = "NV_checkpoint.pt does not say by its name whose weights it holds: call it one of IRMA.pt, NPA.pt, NV.pt"
+        words = (
+            "NV_checkpoint.pt does not say by its name whose weights it holds: call it one of IRMA.pt, NPA.pt, NV.pt"
+        )
         assert words in sentence(raised.value)
         assert not (tmp_path / "out").exists()
 
@@ -213,7 +215,10 @@ class TestCheckpoints:
         ("overrides", "expected"),
         [
             ({"codes": ["NV", "XX"]}, "there is no lesion 'XX' in OCTA images: choose one of IRMA, NPA, NV."),
-            ({"architectures": dict.fromkeys(CODES, "nnunet")}, "there is no architecture 'nnunet': choose one of steps."),
+            (
+                {"architectures": dict.fromkeys(CODES, "nnunet")},
+                "there is no architecture 'nnunet': choose one of steps.",
+            ),
         ],
     )
     def test_a_name_that_there_is_not(self, drac_phantoms, tmp_path, run, overrides, expected):

@@ -138,7 +138,7 @@ class TestAugmentation:
         assert len({mask.tobytes() for _, mask in drawn}) == 60
 
     def test_crop_and_enlargement_keep_the_centre_of_both(self, tmp_path):
-        """A disc that no crop cuts: a mask enlarged by plain "nearest" moves by a third of a pixel."""
+        """A disc that no crop cuts: a mask enlarged by plain "nearest" moves by half a pixel."""
         rows, columns = np.mgrid[:96, :64]
         disc = np.hypot(rows - 47.5, columns - 31.5) < 12.3
         datalist = save_as_its_own_mask(disc, tmp_path)
@@ -174,14 +174,19 @@ class TestAugmentation:
             assert (image != other_image).any()
 
 
-@pytest.fixture(scope="module")
-def sam_checkpoint(tmp_path_factory) -> Path:
-    """What Segment Anything would publish of the preset's tiny encoder."""
+def sam_adapter() -> SAMAdapter:
+    """The preset's tiny one."""
     preset = read_json(BUNDLE.root / "configs" / "cpu.json")
     prefix = "network_types#sam_adapter#"
     torch.manual_seed(5)
-    network = SAMAdapter(**{id.removeprefix(prefix): value for id, value in preset.items() if id.startswith(prefix)})
-    weights = {f"image_encoder.{name}": value for name, value in network.image_encoder.published_state_dict().items()}
+    return SAMAdapter(**{id.removeprefix(prefix): value for id, value in preset.items() if id.startswith(prefix)})
+
+
+@pytest.fixture(scope="module")
+def sam_checkpoint(tmp_path_factory) -> Path:
+    """What Segment Anything would publish of the tiny encoder."""
+    published = sam_adapter().image_encoder.published_state_dict()
+    weights = {f"image_encoder.{name}": value for name, value in published.items()}
     path = tmp_path_factory.mktemp("sam") / "sam.pth"
     torch.save(weights, path)
     return path
@@ -246,6 +251,32 @@ def test_initial_weights_are_what_a_training_starts_from(drac_phantoms, tmp_path
         torch.testing.assert_close(starts, [weights], rtol=0, atol=0)
         assert any((value != weights[key]).any() for key, value in network.state_dict().items()), "it goes on"
         assert read_json(tmp_path / name / "output" / "NV" / "run.json")["settings"]["initial_weights"] == str(file)
+
+
+def test_initial_weights_of_sam_adapter_freeze_its_encoder(drac_phantoms, tmp_path):
+    """It is Segment Anything's in there, as it is where a checkpoint is given."""
+    network = sam_adapter()
+    encoder = {f"image_encoder.{name}" for name in network.image_encoder.published_state_dict()}
+    (tmp_path / "initial").mkdir()
+    torch.save(network.state_dict(), tmp_path / "initial" / "NV.pt")
+    chosen = {"architecture": "sam_adapter", "lesion": "NV", "spatial_size": [64, 64], "max_epochs": 1}
+    more = {"initial_weights": (tmp_path / "initial").as_posix()}
+    run_workflow(training(drac_phantoms, tmp_path, {**chosen, **more}, "cpu"))
+    before, after = network.state_dict(), torch.load(tmp_path / "models" / "NV.pt", weights_only=True)
+    changed = {name for name in before if (after[name] != before[name]).any()}
+    assert encoder <= before.keys()
+    assert not changed & encoder
+    for trained in ("adapter", "decoder"):
+        assert any(trained in name for name in changed)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_checkpoint_is_recorded_where_it_is_read(tmp_path, architecture):
+    """`pretrained` may stand in a config beside the other architectures, which read nothing from it."""
+    for given in (None, "sam_vit_b_01ec64.pth"):
+        settings = parsed(tmp_path, "settings", architecture=architecture, pretrained=given)
+        assert settings["architecture"] == architecture
+        assert settings["pretrained"] == (given if architecture == "sam_adapter" else None)
 
 
 @pytest.mark.parametrize(
