@@ -50,6 +50,7 @@ class BatchNormStatistics:
     def __call__(self, engine: Engine) -> None:
         """Measure."""
         images = (convert_to_tensor(batch["image"], track_meta=False) for batch in self.dataloader)
+        self.network.train(self.network.network.training)  # the mode that update_bn leaves
         update_bn(images, self.network, self.device)
 
 

@@ -38,7 +38,7 @@ def check_drac_images(images: Sequence[str | Path]) -> None:
     for image, size in sizes.items():
         if size != first:
             raise InputError(
-                f"{image} has {size[1]} × {size[0]} pixels (width × height), the image before it"
+                f"{image} has {size[1]} × {size[0]} pixels (width × height), the first image"
                 f" {first[1]} × {first[0]}: a volume holds images of one size, leave it out."
             )
     if (len(sizes), first) != (TEST_IMAGES, SIZE):
@@ -72,7 +72,7 @@ def write_drac_submission(
             the folders becomes a volume of zeros, with a warning.
 
     Returns:
-        The paths of the volumes, then of ``order.csv``.
+        The paths of the volumes, then of the table of their order.
 
     Raises:
         InputError: there is no folder, two have one name, one lacks a mask that others have, a mask cannot be read,
@@ -95,7 +95,7 @@ def write_drac_submission(
             warnings.warn(f"{lesion} was not predicted for any image: {path} holds zeros only", stacklevel=2)
         _write_volume(path, np.zeros_like(found) if volume is None else volume)
         paths.append(path)
-    order = Path(f"{output_dir}_order.csv")  # beside the folder, which is what is handed in
+    order = Path(f"{Path(output_dir)}_order.csv")  # beside the folder, which is what is handed in
     table = pd.DataFrame({"index": range(len(folders)), "id": [folder.name for folder in folders]})
     with atomic_path(order) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")

@@ -25,7 +25,7 @@ from .tester import BundleTester, Road
 SIZE = (64, 80)
 
 
-@pytest.mark.filterwarnings("ignore:.*training images, ")
+@pytest.mark.filterwarnings("ignore:.*training images, ", "ignore:the challenge takes 65 images")
 class TestOctaDrLesionSegmentation(BundleTester):
     name = "octa_dr_lesion_segmentation"
     dataset, photos = "drac_phantoms", TEST_IMAGES
