@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinylesions.handlers.batch_norm_statistics import BatchNormStatistics
-from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint, load_finished_training
+from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint, load_finished_training, save_state
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
@@ -51,6 +51,7 @@ __all__ = [
     "negative_share",
     "record_run",
     "run_for_each",
+    "save_state",
     "score_table",
     "true_labels",
     "without_twins",

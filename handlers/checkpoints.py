@@ -217,10 +217,10 @@ class BestModel:
         self.best = state["best"]
 
 
-def save_state(state: Mapping[str, Any], path: Path) -> None:
+def save_state(state: Mapping[str, Any], path: str | Path) -> None:
     """Write a state, complete before it takes an older file's place."""
     # by way of memory: torch.save does not tell why a file could not be written
     encoded = io.BytesIO()
     torch.save(state, encoded)
-    with atomic_path(path) as temporary:
+    with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(encoded.getbuffer())

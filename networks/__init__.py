@@ -14,7 +14,7 @@ from tinylesions.networks.attention import (
 from tinylesions.networks.checkpoints import load_checkpoint
 from tinylesions.networks.deeplab import DeepLabV3Plus
 from tinylesions.networks.dilated_resnet import DilatedResNet
-from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints, save_merged
+from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints
 from tinylesions.networks.red_seg import RedSeg
 from tinylesions.networks.sam_adapter import SAMAdapter
 from tinylesions.networks.task_fusion import DeepFusion, ShallowFusion
@@ -56,5 +56,4 @@ __all__ = [
     "load_checkpoint",
     "load_checkpoints",
     "load_vgg16_weights",
-    "save_merged",
 ]

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
 from tinylesions.networks.checkpoints import load_checkpoint
 
-__all__ = ["MergedNetworks", "find_checkpoints", "load_checkpoints", "save_merged"]
+__all__ = ["MergedNetworks", "find_checkpoints", "load_checkpoints"]
 
 
 class MergedNetworks(nn.Module):
@@ -95,11 +94,3 @@ def load_checkpoints(
     for name, file in checkpoints.items():
         load_checkpoint(merged.networks[name], file)
     return merged
-
-
-def save_merged(merged: MergedNetworks, path: str | os.PathLike[str]) -> Path:
-    """Write the weights of all networks as one state dict, which MONAI's exports take, and return its path."""
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        torch.save(merged.state_dict(), temporary)
-    return path

@@ -68,7 +68,7 @@ class UNetEncoder(nn.Sequential):
         )
         self.divisor = 2 ** (len(widths) - 1)
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the levels' features of `x` (N, in_channels, H, W), shallow to deep, each half as high and wide."""
         check_divisible(x, self.divisor)
         levels: list[torch.Tensor] = []

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tinylesions.datasets.errors import InputError
+from tinylesions.handlers import save_state
 from tinylesions.networks import (
     DeepLabV3Plus,
     MergedNetworks,
@@ -21,7 +22,6 @@ from tinylesions.networks import (
     find_checkpoints,
     load_checkpoint,
     load_checkpoints,
-    save_merged,
 )
 
 from .tester import NetworkTester, image, stir_batch_norms
@@ -169,25 +169,10 @@ def test_networks_and_files_are_of_the_same_lesions(folder, names):
 @torch.no_grad()
 def test_saved_as_one_and_loaded_again(folder):
     merged = load_checkpoints(merged_of(*CODES), find_checkpoints(folder, CODES), folder)
-    path = save_merged(merged, os.fspath(folder / "new" / "model.pt"))
-    assert path == folder / "new" / "model.pt"
+    path = folder / "new" / "model.pt"
+    save_state(merged.state_dict(), path)
     restored = load_checkpoint(merged_of(*CODES), path)
     assert torch.equal(restored(image(channels=1)), merged(image(channels=1)))
     assert [found.name for found in path.parent.iterdir()] == ["model.pt"]
     with pytest.raises(InputError, match=r"does not fit MergedNetworks: .* such as networks\.NPA"):
         load_checkpoint(merged_of("IRMA", "NV"), path)
-
-
-def test_a_failed_save_leaves_the_older_file(folder, monkeypatch):
-    path = save_merged(merged_of("NV"), folder / "merged" / "model.pt")
-    before = path.read_bytes()
-
-    def fill_the_disc(weights: dict[str, torch.Tensor], target: Path) -> None:
-        Path(target).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", fill_the_disc)
-    with pytest.raises(InputError, match=r"model\.pt cannot be written .*: free some space"):
-        save_merged(merged_of("NV", "IRMA"), path)
-    assert path.read_bytes() == before
-    assert [found.name for found in path.parent.iterdir()] == ["model.pt"]
