@@ -6,7 +6,6 @@ import inspect
 import logging
 import tempfile
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def run_for_each(id: str, values: Sequence[Any], run_id: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config.json")
         for value in values:
-            ConfigParser.export_config_file({**deepcopy(config), id: value}, str(file))
+            ConfigParser.export_config_file({**config, id: value}, str(file))
             workflow = ConfigWorkflow(
                 config_file=str(file),
                 meta_file=running.meta_file,

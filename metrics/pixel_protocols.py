@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,10 @@ class PixelProtocolsMetric(CumulativeIterationMetric):
     Args:
         replicates: number of draws.
         seed: of the draws.
+        protocols: names of `PROTOCOLS` to score by, all by default.
+
+    Raises:
+        ValueError: there is no such protocol, or none is named.
 
     Example:
         >>> metric = PixelProtocolsMetric()
@@ -57,8 +61,13 @@ class PixelProtocolsMetric(CumulativeIterationMetric):
         {'exact': 0.8333, 'idrid33': 0.7917, 'm2mrf11': 0.7917, 'lesion_patches': 0.8333, 'per_image': 0.8333}
     """
 
-    def __init__(self, replicates: int = 1000, seed: int = 0) -> None:
+    def __init__(self, replicates: int = 1000, seed: int = 0, protocols: Sequence[str] = PROTOCOLS) -> None:
         super().__init__()
+        unknown = set(protocols) - set(PROTOCOLS)
+        if unknown or not protocols:
+            wrong = ", ".join(sorted(unknown)) or "none"
+            raise ValueError(f"protocols are some of {', '.join(PROTOCOLS)}, not {wrong}")
+        self.protocols = tuple(protocols)
         self.replicates = replicates
         self.seed = seed
 
@@ -81,7 +90,7 @@ class PixelProtocolsMetric(CumulativeIterationMetric):
         return self._compute_list(y_pred, y, mask)
 
     def aggregate(self) -> dict[str, Estimate]:
-        """Score and interval by each protocol."""
+        """Score and interval by each of the protocols."""
         buffers = self.get_buffer()
         if buffers is None:
             raise ValueError("no photo was given yet, there is no average precision")
@@ -97,15 +106,13 @@ class PixelProtocolsMetric(CumulativeIterationMetric):
             "lesion_patches": coarse_windows,
             "per_image": torch.stack([each.nan_to_num(), ~each.isnan()], -1),
         }
-        merged = {name: _FROM_SUMS[name](sums[name].sum(0)) for name in PROTOCOLS}
+        merged = {name: _FROM_SUMS[name](sums[name].sum(0)) for name in self.protocols}
         # the pooled histograms have finer bins than the photos' own
-        values = merged | {
-            "exact": average_precision(pooled.sum(0)),
-            "lesion_patches": average_precision(pooled_windows.sum(0)),
-        }
+        finer = {"exact": pooled, "lesion_patches": pooled_windows}
+        values = {name: average_precision(finer[name].sum(0)) if name in finer else merged[name] for name in merged}
         draws = resample(len(each), self.replicates, self.seed)
         estimates = {}
-        for name in PROTOCOLS:
+        for name in self.protocols:
             drawn = resampled_values(sums[name], _FROM_SUMS[name], draws) + (values[name] - merged[name])
             estimates[name] = _estimate(values[name], drawn.clamp(0, 1))
         return estimates
