@@ -16,62 +16,29 @@ from torch import nn
 from torch.nn import functional
 
 from tinylesions.datasets.lesions import OCTA_LESION_CODES, OCTA_LESIONS
-from tinylesions.monai_bundles import BUNDLES
+from tinylesions.monai_bundles import BUNDLES, find_bundle
 
 from .conftest import Answer, CopiedBundle
 
 CODES = dict(zip(("IRMA", "NPA", "NV"), OCTA_LESIONS, strict=True))
 HEIGHT, WIDTH = 60, 100
-CONFIG: dict[str, Any] = {
-    "imports": ["$import tinylesions.datasets.lesions as lesions", "$import tinylesions.networks.merged as merged"],
-    "bundle_root": ".",
-    "ckpt_path": "$@bundle_root + '/models'",
-    "output_dir": "$@bundle_root + '/output'",
+STAND_INS: dict[str, Any] = {
     "device": "$torch.device('cpu')",
-    "spatial_size": [48, 80],
     "precision": "float32",
-    "checkpoints": "$merged.find_checkpoints(@ckpt_path, list(lesions.OCTA_LESION_CODES.values()))",
-    "names": "$list(@checkpoints or lesions.OCTA_LESION_CODES.values())",
-    "lesions": "$list(filter(lambda name, wanted=@names: lesions.OCTA_LESION_CODES[name] in wanted,"
-    " lesions.OCTA_LESIONS))",
-    "network_def": {
-        "_target_": "tinylesions.networks.merged.MergedNetworks",
-        "networks": "$dict(map(lambda name: (name, torch.nn.Conv2d(1, 1, 3, padding=1)), @names))",
+    "spatial_size": [48, 80],
+    "architectures": dict.fromkeys(CODES, "convolution"),
+    "network_types": {
+        "convolution": {
+            "_target_": "torch.nn.Conv2d",
+            "_mode_": "callable",
+            "in_channels": 1,
+            "out_channels": 1,
+            "kernel_size": 3,
+            "padding": 1,
+        }
     },
-    "network": "$@network_def.to(@device)",
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "tinylesions.transforms.LoadPhotod", "keys": "image", "channels": 1},
-            {"_target_": "tinylesions.transforms.ResizeToSized", "keys": "image", "spatial_size": "@spatial_size"},
-            {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1},
-        ],
-    },
-    "inferer": {"_target_": "tinylesions.inferers.WholeImageInferer", "precision": "@precision"},
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
-            {
-                "_target_": "Invertd",
-                "keys": "pred",
-                "transform": "@preprocessing",
-                "orig_keys": "image",
-                "nearest_interp": False,
-            },
-            {
-                "_target_": "tinylesions.transforms.SaveLesionsd",
-                "keys": "pred",
-                "output_dir": "@output_dir",
-                "lesions": "@lesions",
-                "exclusive": False,
-                "field_of_view_key": None,
-            },
-        ],
-    },
-    "initialize": ["$merged.load_checkpoints(@network_def, @checkpoints, @ckpt_path)"],
-    "run": ["$None"],
 }
+"""The bundle's own inference with networks that the test can compute by itself."""
 
 
 def make_network(seed: int) -> nn.Conv2d:
@@ -93,7 +60,9 @@ def train(models: Path, *codes: str, seed: int = 0) -> Path:
 def bundle(tmp_path, monkeypatch) -> CopiedBundle:
     folder = tmp_path / "merged_networks"
     (folder / "configs").mkdir(parents=True)
-    (folder / "configs" / "inference.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    (own,) = find_bundle("octa_dr_lesion_segmentation").config_files("inference")
+    config = {**read_json(Path(own)), **STAND_INS}
+    (folder / "configs" / "inference.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "configs" / "metadata.json").write_text('{"version": "0.0.1"}', encoding="utf-8")
     bundle = CopiedBundle(folder.name, "Lesions of OCTA images", OCTA_LESIONS, folder)
     monkeypatch.setitem(BUNDLES, bundle.name, bundle)
@@ -166,8 +135,9 @@ class TestResults:
 
     def test_maps_are_those_of_each_network_step_by_step(self, run, models, images, tmp_path):
         run(models)
-        pixels = torch.from_numpy(read_image(images / "2.png").astype(np.float32))[None, None] / 255
+        pixels = torch.from_numpy(read_image(images / "2.png").astype(np.float32))[None, None]
         small = functional.adaptive_avg_pool2d(pixels, (48, 80))
+        small = (small - small.mean()) / small.std(correction=0)
         for seed, lesion in enumerate(OCTA_LESIONS):
             with torch.no_grad():
                 probability = torch.sigmoid(make_network(seed)(small))
