@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from tinylesions.apps.check_nuclei import check_nuclei
 from tinylesions.apps.wording import counted
 from tinylesions.datasets import (
     LAYOUTS,
@@ -30,23 +32,37 @@ _CODES = {**LESION_CODES, **OCTA_LESION_CODES}
 
 
 def check_data(
-    layout: str, root: Path, console: Console, csv: Path | None = None, datalist_file: Path | None = None
+    layout: str,
+    root: Path,
+    console: Console,
+    csv: Path | None = None,
+    datalist_file: Path | None = None,
+    class_names: Sequence[str] | None = None,
+    split_rule: str | None = None,
 ) -> int:
-    """Print a row for each photo, the totals and the problems.
+    """Print a row for each photo, the totals and the problems; of nuclei a column for each split (`check_nuclei`).
 
     Args:
         layout: one of ``LAYOUTS``.
         root: the data set's folder or datalist file.
         console: where to print.
         csv: file of the same table.
-        datalist_file: file of the JSON datalist.
+        datalist_file: file of the JSON datalist; for a layout of nuclei there is none.
+        class_names: of a layout of nuclei, the background first, where they are not its own.
+        split_rule: of a layout of nuclei, "source" by default.
 
     Returns:
         How many photos have a problem.
 
     Raises:
-        InputError: the layout cannot be read at all.
+        InputError: the layout cannot be read at all, or has no such option.
     """
+    if LAYOUTS[layout].classes:
+        if datalist_file is not None:
+            raise InputError(f"a datalist holds no nuclei: leave --save-datalist out for the layout {layout}.")
+        return check_nuclei(layout, root, console, csv, class_names, split_rule or "source")
+    if class_names is not None or split_rule is not None:
+        raise InputError(f"--class-names and --split-rule are for layouts of nuclei: leave them out for {layout}.")
     items = read_layout(layout, root)
     rows = iter_check(items, LAYOUTS[layout].allow_empty, LAYOUTS[layout].lesions)
     report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))

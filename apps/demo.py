@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.markup import escape
 from tinylesions.apps.phantoms import write_phantoms
 from tinylesions.apps.predict import predict
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import OCTA_LESIONS, InputError, read_layout, select
+from tinylesions.datasets import CONIC_CLASSES, OCTA_LESIONS, InputError, read_layout, select
 from tinylesions.monai_bundles import Bundle
 
 __all__ = ["run_demo"]
@@ -27,6 +28,8 @@ SIZE = (712, 1072)
 OCTA_PHOTOS = (16, 4, 4)
 OCTA_SIZE = (256, 256)
 """What the small preset's networks take."""
+TILES = (32, 4, 4)
+TILE_SIZE = (256, 256)
 
 
 def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame:
@@ -57,7 +60,7 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
         if not data.exists():
             write_phantoms(data, road.layout, road.photos, road.size, seed=0)
 
-    overrides = {"dataset_dir": dataset_dir, "ckpt_dir": run, "output_dir": run}
+    overrides = {**road.overrides, "dataset_dir": dataset_dir, "ckpt_dir": run, "output_dir": run}
     console.print(f"[b]2. Training[/b] {bundle.name} with the cpu preset in {escape(str(run))}")
     if not (run / "trained").is_file():
         training = build_workflow(bundle, ["train", "cpu"], overrides, "train", road.training)
@@ -77,8 +80,8 @@ def run_demo(bundle: Bundle, output_dir: Path, console: Console) -> pd.DataFrame
     console.print(f"\n[b]Mean {road.score} on held-out phantoms: {float(mean):.3f}[/b]")
     if bundle.graded:
         console.print(f"[b]Accuracy of the grade on held-out phantoms: {float(scores['grade']['accuracy']):.3f}[/b]")
-    console.print("A score on drawings says that the software works, nothing about eyes.")
-    console.print(f"Look at {results}: <photo>/overlay.jpg, lesions.csv, photos.csv", markup=False)
+    console.print(f"A score on drawings says that the software works, nothing about {road.about}.")
+    console.print(f"Look at {results}: {road.pictures}", markup=False)
     return scores
 
 
@@ -96,6 +99,9 @@ class _Road:
     score: str
     scored: str = "held-out phantoms"
     predicted: str = "held-out phantoms"
+    about: str = "eyes"
+    pictures: str = "<photo>/overlay.jpg, lesions.csv, photos.csv"
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 def _road(bundle: Bundle) -> _Road:
@@ -109,6 +115,18 @@ def _road(bundle: Bundle) -> _Road:
             score="Dice (DRAC2022)",
             scored="held-out phantoms, which also chose the best epoch",
             predicted="test phantoms, which have no masks, as the challenge's,",
+        )
+    if set(CONIC_CLASSES) <= set(bundle.classes):
+        return _Road(
+            layout="monusac",  # its tiles are files, which can be predicted
+            photos=TILES,
+            size=TILE_SIZE,
+            training="training",
+            weights=".",
+            score="IoU, combined",
+            about="tissue",
+            pictures="<tile>/overlay.jpg, nuclei.csv, tiles.csv",
+            overrides={"layout": "monusac"},
         )
     return _Road("idrid", PHOTOS, SIZE, training="run", weights="model.pt", score="average precision (exact)")
 

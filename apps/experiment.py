@@ -12,7 +12,14 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from tinylesions.apps.experiment_table import columns_of, printed_table, scores_path, side_by_side, write_table
+from tinylesions.apps.experiment_table import (
+    columns_of,
+    printed_table,
+    save_log_as_scores,
+    scores_path,
+    side_by_side,
+    write_table,
+)
 from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import InputError, read_layout, select
@@ -22,6 +29,9 @@ from tinylesions.monai_bundles import Bundle
 __all__ = ["run_experiment"]
 
 _TRAINED = "trained"
+
+_SHARED = ("run", "log", "scores")
+"""Keys of a table for all of its rows, where a row has none of its own."""
 
 
 def run_experiment(
@@ -42,8 +52,9 @@ def run_experiment(
 
     Each row has its folder: the weights, the scores and the resolved configs; with several seeds, one below it for
     each. What is there is not done again, and an interrupted training goes on. Rows of one training share its weights.
-    Rows without published figures make pictures, and are in no table. A row that cannot be trained without
-    `pretrained` is left out of all rows, with a sentence, where that is not given.
+    Rows without published figures make pictures, and are in no table. The figures of a row with a ``log`` are in that
+    file, which its training leaves, and nothing is evaluated. A row that cannot be trained without `pretrained` is
+    left out of all rows, with a sentence, where that is not given.
 
     Args:
         bundle: the bundle.
@@ -84,7 +95,7 @@ def run_experiment(
     elsewhere = _elsewhere(table, experiment, evaluation_dir, evaluation_layout)
     if elsewhere:
         photos += select(read_layout(elsewhere["layout"], elsewhere["dataset_dir"]), "test")
-    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console, experiment.get("run", "run"))
+    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console)
     names = rows or list(by_name)
     untrained = [by_name[name] for name in names if not runs.is_trained(by_name[name])]
     _check_pretrained(table, experiment["rows"], pretrained)
@@ -144,8 +155,6 @@ class _Runs:
     """The data set to evaluate on, where it is another."""
     seeds: int
     console: Console
-    run: str
-    """The id that trains a row."""
 
     def folder(self, row: Mapping[str, Any], seed: int) -> Path:
         """A row's folder for a seed: below the row's own where there are several, or have been."""
@@ -164,18 +173,21 @@ class _Runs:
         folder = self.folder(row, seed)
         finished = folder / _TRAINED
         if not finished.is_file():
-            self._say("training", row, seed)
+            self._say("running" if "log" in row else "training", row, seed)
             overrides = {**self.common, **row["train"], "seed": seed, "ckpt_dir": folder, "output_dir": folder}
-            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train", self.run)
+            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train", row.get("run", "run"))
             run_workflow(workflow, folder / "train_config.json")
             finished.touch()
         return folder
 
     def evaluate(self, row: Mapping[str, Any], seed: int, trained: Path) -> None:
-        """Evaluate a row with the weights of a training's folder, unless that is done."""
+        """Evaluate a row with the weights of a training's folder, or read its log, unless that is done."""
         folder = self.folder(row, seed)
         pictured = folder / "pictured"
         if (scores_path(folder, row) if row["published"] else pictured).is_file():
+            return
+        if "log" in row:
+            save_log_as_scores(trained / row["log"], scores_path(folder, row))
             return
         self._say("evaluating", row, seed)
         integrating = ["evaluate_outputs"] if row.get("integrates") else []
@@ -265,4 +277,6 @@ def _read(bundle: Bundle, table: str) -> dict[str, Any]:
     path = bundle.root / "experiments" / f"{table}.json"
     if table not in bundle.experiments:
         raise InputError(f"{bundle.name} has no table {table!r}: choose one of {', '.join(bundle.experiments)}.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    experiment = json.loads(path.read_text(encoding="utf-8"))
+    shared = {key: experiment[key] for key in _SHARED if key in experiment}
+    return {**experiment, "rows": [{**shared, **row} for row in experiment["rows"]]}

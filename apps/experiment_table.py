@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from tinylesions.datasets import LAYOUTS
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.lesions import OCTA_LESION_CODES
 
-__all__ = ["columns_of", "printed_table", "scores_path", "side_by_side", "write_table"]
+__all__ = ["columns_of", "printed_table", "save_log_as_scores", "scores_path", "side_by_side", "write_table"]
 
 _DEFAULT_SCORE = "average precision (exact)"
 _INTEGRATION = "output integration"
@@ -32,11 +33,31 @@ def scores_path(folder: Path, row: Mapping[str, Any]) -> Path:
     return folder / ("outputs.csv" if row.get("integrates") else "scores.csv")
 
 
+def save_log_as_scores(log: Path, path: Path) -> None:
+    """Write what a training logged as an evaluation's scores.
+
+    Args:
+        log: a CSV with a column ``score``, which is copied; or one with a line for each epoch, of which the last is
+            taken: its column ``<class>_<score>`` is the row ``<score>`` and the column ``<class>``.
+        path: the CSV to write.
+    """
+    scores = pd.read_csv(log)
+    if "score" in scores:
+        scores = scores.set_index("score")
+    else:
+        columns = [str(name) for name in scores if "_" in str(name)]
+        last = {tuple(name.rsplit("_", 1)): scores[name].iloc[-1] for name in columns}
+        scores = pd.Series(last).unstack(level=0).rename_axis("score")
+    with atomic_path(path) as temporary:
+        scores.to_csv(temporary)
+
+
 def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[Path]]) -> pd.DataFrame:
     """Read what was measured and put it beside what is published.
 
     Args:
-        experiment: what the table's file holds.
+        experiment: what the table's file holds; the rows have their own ``scores``: label of a column → score, the
+            label empty for a column that is only a lesion.
         folders: the evaluation's folder of each row for each seed; a folder without scores has not been run.
 
     Returns:
@@ -58,7 +79,7 @@ def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[P
         tables = {path: pd.read_csv(path, index_col="score") for path in done}
         line: dict[str, Any] = {"seeds": len(done)} if several else {}
         for column in columns_of(experiment):
-            measured = pd.Series([_score(path, tables[path], experiment, row, column) for path in done], dtype=float)
+            measured = pd.Series([_score(path, tables[path], row, column) for path in done], dtype=float)
             line[f"{column} measured"] = measured.mean()
             if several:
                 line[f"{column} std"] = measured.std()
@@ -70,11 +91,9 @@ def side_by_side(experiment: Mapping[str, Any], folders: Mapping[str, Sequence[P
     return frame.astype({"seeds": int}) if several and len(frame) else frame
 
 
-def _score(
-    path: Path, scores: pd.DataFrame, experiment: Mapping[str, Any], row: Mapping[str, Any], column: str
-) -> float:
+def _score(path: Path, scores: pd.DataFrame, row: Mapping[str, Any], column: str) -> float:
     lesion, _, label = column.partition(" ")
-    name = experiment["scores"][label] if "scores" in experiment else _DEFAULT_SCORE
+    name = row["scores"][label] if "scores" in row else _DEFAULT_SCORE
     if row.get("integrates"):
         name = _INTEGRATION
     if name not in scores.index or lesion not in scores.columns:
@@ -126,12 +145,13 @@ def write_table(
     over = "" if seeds == 1 else f", mean ± sample standard deviation over {seeds} seeds"
     unprinted = frame[[f"{column} published" for column in _columns(frame)]].isna().to_numpy().any()
     dash = "a row that has not been run" + (" or a figure that the paper does not give" if unprinted else "")
+    shown = "tissue" if LAYOUTS[experiment["dataset"]].classes else "eyes"
     text = [
         f"# {experiment['title']}",
         "",
         f"{experiment['paper']}. {experiment['metric']}, protocol: {experiment['protocol']}.",
         f"Measured on {data}{over}; a dash is {dash}.",
-        *(["The photos are phantoms (drawings): the measured figures say nothing about eyes."] if drawn else []),
+        *([f"The photos are phantoms (drawings): the measured figures say nothing about {shown}."] if drawn else []),
         "",
         *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)),
         "",
@@ -154,5 +174,6 @@ def _cell(line: pd.Series, column: str, kind: str, digits: int) -> str:
     """A figure and its deviation, if it has one."""
     value = line[f"{column} {kind}"]
     deviation = line.get(f"{column} {'std' if kind == 'measured' else 'published std'}")
+    digits = digits if abs(value) < 1000 else 0  # a count
     spread = "" if deviation is None or pd.isna(deviation) else f" ± {deviation:.{digits}f}"
     return f"{'–' if pd.isna(value) else f'{value:.{digits}f}'}{spread}"

@@ -68,7 +68,9 @@ app.command("check-data")(check_data)
 
 @app.command()
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos and folders of photos.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos or tiles, and folders of them.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the results; created if needed.")],
     bundle: BundleOption = DEFAULT_BUNDLE,
     weights: Annotated[
@@ -76,7 +78,9 @@ def predict(
         typer.Option(
             help="model.pt of a training; the bundle's own models/model.pt by default. The bundle for OCTA images has a"
             " network for each lesion: name the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one"
-            " of these files; a lesion without its file is not looked for."
+            " of these files; a lesion without its file is not looked for. The bundle for nuclei has two: name the"
+            " folder of multi_class.pt, binary.pt and classes.json; without one of the weights there is only the"
+            " other's result."
         ),
     ] = None,
     preset: PresetOption = None,
@@ -117,7 +121,7 @@ def predict(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is already in OUT.")] = False,
 ) -> None:
-    """Find the lesions of photos: probability maps, label map or masks, overlay and tables at each photo's own size.
+    """Find the lesions of photos, or the nuclei of tiles of tissue: maps, overlay and tables at each one's own size.
 
     OUT gets a folder per photo with
 
@@ -130,9 +134,17 @@ def predict(
       bundles that grade,
     - `grade_evidence.jpg`, with `--explain`: where the evidence for that grade lies;
 
-    and for all photos `lesions.csv`, `photos.csv` and `run.json` (versions and settings). A bad photo is left out,
-    named at the end and in `errors.csv`, and does not stop the others (exit code 2). The same command goes on where it
-    was interrupted.
+    or a folder per tile of tissue with
+
+    - `multi_class.png`, `binary.png`, `combined.png`: the class of each pixel by the network of all classes, nucleus or
+      not by the binary network, and the classes with the background of both,
+    - `foreground.png`: the binary network's probability of a nucleus in 16 bits,
+    - `overlay.jpg`: the nuclei drawn into the tile,
+    - `nuclei.csv` and `summary.json`: each nucleus's class, place and size, counts and areas;
+
+    and for all photos `lesions.csv`, `photos.csv` (of tiles: `nuclei.csv`, `tiles.csv`) and `run.json` (versions and
+    settings). A bad photo is left out, named at the end and in `errors.csv`, and does not stop the others (exit code
+    2). The same command goes on where it was interrupted.
     """
     chosen = find_bundle(bundle)
     presets = _presets(chosen, preset)
@@ -159,9 +171,9 @@ def predict(
         partial(console.print, markup=False),
     )
     already = f", {len(result.skipped)} already done" if result.skipped else ""
-    console.print(f"{counted(len(result.done), 'photo')} predicted{already}: see {out}", markup=False)
+    console.print(f"{counted(len(result.done), chosen.item)} predicted{already}: see {out}", markup=False)
     if result.failed:
-        left_out = counted(len(result.failed), "photo")
+        left_out = counted(len(result.failed), chosen.item)
         errors.print(f"[red]{left_out} left out[/red], see {escape(str(out / 'errors.csv'))}:")
         for problem in result.failed.values():
             errors.print(f"  {problem}", markup=False)

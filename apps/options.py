@@ -14,7 +14,8 @@ __all__ = ["DEFAULT_BUNDLE", "IDRID", "BundleOption", "LayoutName", "PhantomLayo
 
 DEFAULT_BUNDLE = next(iter(BUNDLES))
 LayoutName = Enum("LayoutName", {name: name for name in LAYOUTS}, type=str)  # type: ignore[misc]
-PhantomLayout = Enum("PhantomLayout", {name: name for name in ("idrid", "ddr", "eyepacs", "drac")}, type=str)  # type: ignore[misc]
+PHANTOM_LAYOUTS = ("idrid", "ddr", "eyepacs", "drac", "conic", "monusac")
+PhantomLayout = Enum("PhantomLayout", {name: name for name in PHANTOM_LAYOUTS}, type=str)  # type: ignore[misc]
 IDRID = PhantomLayout("idrid")
 Precision = Enum("Precision", {name: name for name in ("auto", "float32", "bf16", "fp16")}, type=str)  # type: ignore[misc]
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from monai.bundle import ConfigParser
 from monai.inferers import Inferer
-from monai.utils import ensure_tuple_rep
+from monai.utils import ensure_tuple_rep, fall_back_tuple
 
 from tinylesions.apps.wording import counted
 from tinylesions.datasets import InputError, photo_size
@@ -55,20 +55,27 @@ class PhotoInferer(Protocol):
 class Windows:
     """A photo is cut into windows, and those that touch its ``foreground`` are run.
 
+    Where the preprocessing gives no foreground, the inferer's own rule says which.
+
     Attributes:
         inferer: the bundle's.
         show_progress: show a bar for each photo instead of an estimate.
+        spatial_size: (height, width) that the photo is stretched to before it is cut, in pixels, -1 for its own,
+            where the bundle's config tells.
     """
 
     inferer: ForegroundSlidingWindowInferer
     show_progress: bool
+    spatial_size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         self.inferer.progress = self.show_progress
 
     def settings(self, device: torch.device) -> dict[str, Any]:
         """Size and overlap of the windows, and the arithmetic."""
+        stretched = {} if self.spatial_size is None else {"spatial_size": list(self.spatial_size)}
         return {
+            **stretched,
             "roi_size": list(ensure_tuple_rep(self.inferer.roi_size, 2)),
             "overlap": self.inferer.overlap,
             "precision": _precision(self.inferer, device),
@@ -86,7 +93,8 @@ class Windows:
         plans = []
         for path in paths:
             with suppress(InputError):  # it is reported when its turn comes
-                plans.append(whole_plan(photo_size(path)))
+                height, width = fall_back_tuple(self.spatial_size, photo_size(path))
+                plans.append(whole_plan((height, width)))
         windows = counted(sum(plan.windows for plan in plans), "window")
         sides = max((plan.grid.roi_size for plan in plans), default=ensure_tuple_rep(self.inferer.roi_size, 2))
         manner = "fast" if self.inferer.fast else f"overlap {self.inferer.overlap:g}"
@@ -94,14 +102,16 @@ class Windows:
 
     def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
         """How many windows run and how many do not."""
-        plan = self.inferer.plan(data["image"][None], data["foreground"][None])
+        plan = self.inferer.plan(data["image"][None], _foreground(data))
         return {"windows": plan.windows, "windows_skipped": plan.skipped}
 
     def describe(self, data: Mapping[Any, Any]) -> str:
         """The size of the field of view and the windows."""
         height, width = data["image"].shape[1:]
-        windows = f"{counted(data['windows'], 'window')}, {data['windows_skipped']:,} skipped"
-        return f"field of view {width}×{height} px, {windows}"
+        windows = counted(data["windows"], "window")
+        if "foreground" not in data:
+            return f"{width}×{height} px, {windows}"
+        return f"field of view {width}×{height} px, {windows}, {data['windows_skipped']:,} skipped"
 
     def infer(
         self,
@@ -112,7 +122,8 @@ class Windows:
     ) -> torch.Tensor:
         """Return the stitched map."""
         self.inferer.on_estimate = None if self.show_progress else on_estimate
-        image, foreground = (data[key][None].to(device) for key in ("image", "foreground"))
+        image, foreground = data["image"][None].to(device), _foreground(data)
+        foreground = None if foreground is None else foreground.to(device)
         return self.inferer(image, network, foreground=foreground)[0]
 
 
@@ -183,15 +194,24 @@ def photo_inferer(parser: ConfigParser, overrides: Collection[str], show_progres
             " it out."
         )
     if isinstance(inferer, ForegroundSlidingWindowInferer):
-        return Windows(inferer, show_progress)
+        return Windows(inferer, show_progress, **_told(parser, "spatial_size"))
     for id_, option in _OF_WINDOWS.items():
         if id_ in overrides:
             raise InputError(
                 f"{option} is for bundles that cut photos into windows, and this one takes each photo whole: leave it"
                 " out."
             )
-    sizes = {name: parser.get_parsed_content(name) for name in ("longest_side", "spatial_size") if name in parser}
-    return WholePhoto(inferer, **sizes)
+    return WholePhoto(inferer, **_told(parser, "longest_side", "spatial_size"))
+
+
+def _told(parser: ConfigParser, *names: str) -> dict[str, Any]:
+    """What the config tells of the photos' sizes."""
+    return {name: parser.get_parsed_content(name) for name in names if name in parser}
+
+
+def _foreground(data: Mapping[Any, Any]) -> torch.Tensor | None:
+    """The mask (1, 1, H, W) of what windows have to touch, if the preprocessing gives one."""
+    return data["foreground"][None] if "foreground" in data else None
 
 
 def _precision(inferer: Inferer, device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""Lesion maps of photos: the work behind `tinylesions predict`."""
+"""Maps of lesions or nuclei in photos: the work behind `tinylesions predict`."""
 
 from __future__ import annotations
 
@@ -71,9 +71,10 @@ def predict(
     Args:
         inputs: photos and folders of photos.
         bundle: the bundle.
-        output_dir: where a folder per photo, ``lesions.csv``, ``photos.csv`` and ``run.json`` go.
-        weights: the weights' file, or the folder of several where each lesion has a network of its own; the bundle's
-            own by default.
+        output_dir: where a folder per photo, the bundle's tables (``lesions.csv`` and ``photos.csv``, or ``nuclei.csv``
+            and ``tiles.csv``) and ``run.json`` go.
+        weights: the weights' file, or the folder of several where the bundle merges networks; the bundle's own by
+            default.
         configs: configs of the bundle that override inference.json, e.g. a preset.
         overrides: config ids and their values.
         device: name of the device, e.g. ``"cpu"`` or ``"cuda:1"``; the config's own by default.
@@ -99,13 +100,15 @@ def predict(
     inferer = photo_inferer(workflow.parser, overrides or {}, show_progress=sys.stderr.isatty())
     sha256 = _sha256(workflow.parser, weights)
     settings = _settings(bundle, sha256, configs, overrides or {}, inferer, where)
+    if "class_names" in workflow.parser:  # they lie beside the weights
+        settings["class_names"] = list(workflow.parser.get_parsed_content("class_names"))
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     photos = [Photo(number, id_, path) for number, (id_, path) in enumerate(zip(photo_ids(paths), paths, strict=True))]
     finished = {p for p in photos if not overwrite and is_finished(output_dir / p.id, p.path, key)}
     waiting = [photo for photo in photos if photo not in finished]
     record_run(output_dir / "run.json", {**settings, "weights": str(weights), "settings_key": key})
     before = f" ({len(finished)} already done)" if finished else ""
-    say(f"{counted(len(waiting), 'photo')}{before}: {inferer.announce([photo.path for photo in waiting])}")
+    say(f"{counted(len(waiting), bundle.item)}{before}: {inferer.announce([photo.path for photo in waiting])}")
 
     messages = OrderedMessages(say)
     for photo in finished:
@@ -136,7 +139,7 @@ def predict(
     _write_errors(output_dir / "errors.csv", failed)
     complete = finished_folders(output_dir, key)
     if complete:
-        collect_tables(complete, output_dir)
+        collect_tables(complete, output_dir, bundle.table, bundle.item)
     return Prediction(output_dir, done, [photo.id for photo in photos if photo in finished], failed)
 
 

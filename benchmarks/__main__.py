@@ -20,6 +20,7 @@ from rich.table import Table
 import tinylesions
 from benchmarks import (
     average_precision,
+    online_bootstrapping,
     photo_inference,
     photo_sizes,
     precision,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
     "average_precision": average_precision.compare,
     "training_windows": training_windows.compare,
     "training_step": training_step.compare,
+    "online_bootstrapping": online_bootstrapping.compare,
     "photo_sizes": photo_sizes.compare,
     "precision": precision.compare,
 }

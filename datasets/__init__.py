@@ -1,6 +1,9 @@
 """Readers of photos, masks, grades and official data set layouts, and the check of what they hold."""
 
 from .check import CheckReport, CheckRow, check_datalist, iter_check
+from .class_frequencies import class_frequencies
+from .class_names import load_class_names, save_class_names
+from .conic import conic
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
@@ -21,6 +24,9 @@ from .lesions import (
     find_octa_lesion,
 )
 from .masks import read_mask, read_masks, write_mask
+from .monusac import monusac
+from .nuclei import CONIC_CLASSES, MONUSAC_CLASSES
+from .nuclei_labels import read_nuclei, read_tile
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
 from .pseudo_labels import (
     check_pseudo_root,
@@ -30,7 +36,7 @@ from .pseudo_labels import (
     write_pseudo_grades,
     write_pseudo_masks,
 )
-from .registry import LAYOUTS, Layout, read_layout
+from .registry import LAYOUTS, Layout, layout_classes, read_layout
 from .splits import multilabel_split, stratified_split
 from .tasks import TASKS, labels_digest, scored_tasks, task_items
 from .twins import Twins, find_twins, leaving_out_twins, sharing_labels
@@ -38,11 +44,13 @@ from .twins import Twins, find_twins, leaving_out_twins, sharing_labels
 __all__ = [
     "ALL_LESIONS",
     "CLASSES",
+    "CONIC_CLASSES",
     "GRADES",
     "IDRID_VALIDATION_IDS",
     "LAYOUTS",
     "LESIONS",
     "LESION_CODES",
+    "MONUSAC_CLASSES",
     "OCTA_LESIONS",
     "OCTA_LESION_CODES",
     "OVERLAP_PRIORITY",
@@ -56,6 +64,8 @@ __all__ = [
     "Twins",
     "check_datalist",
     "check_pseudo_root",
+    "class_frequencies",
+    "conic",
     "ddr_grading",
     "ddr_segmentation",
     "drac_segmentation",
@@ -69,17 +79,23 @@ __all__ = [
     "images_with_truth",
     "iter_check",
     "labels_digest",
+    "layout_classes",
     "leaving_out_twins",
+    "load_class_names",
     "load_datalist",
+    "monusac",
     "multilabel_split",
     "photo_ids",
     "photo_size",
     "read_layout",
     "read_mask",
     "read_masks",
+    "read_nuclei",
     "read_photo",
     "read_pseudo_grades",
     "read_pseudo_masks",
+    "read_tile",
+    "save_class_names",
     "save_datalist",
     "scored_tasks",
     "select",

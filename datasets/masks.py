@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from .decoding import ALPHA_MODES, decode_image
 from .errors import InputError
 from .lesions import ALL_LESIONS, LESIONS, lesion_family
 
-__all__ = ["check_lesion", "read_mask", "read_masks", "write_mask"]
+__all__ = ["check_lesion", "label_masks", "read_mask", "read_masks", "write_mask"]
 
 MASK_MODES = ("1", "L", "P", "I", "F", "RGB")  # and I;16 in its byte orders
 
@@ -83,17 +84,30 @@ def read_masks(
         uint8 array (K, H, W) of 0 and 1 in the order of `lesions`; zeros for a lesion that has no file.
 
     Raises:
-        InputError: a mask that `read_mask` refuses, or a name that is no lesion of the same family.
+        InputError: a mask that `read_mask` refuses, a name that is no lesion of the same family, or labels of nuclei.
         ValueError: `lesions` holds an unknown name, or names of both families.
     """
     family = lesion_family(lesions)
-    for lesion, path in paths.items():
+    for lesion, path in label_masks(paths).items():
         check_lesion(lesion, path, family)
     masks = np.zeros((len(lesions), *size), np.uint8)
     for channel, lesion in enumerate(lesions):
         if lesion in paths:
             masks[channel] = read_mask(paths[lesion], size, allow_empty)
     return masks
+
+
+def label_masks(label: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return the `label` of an item of a datalist: lesion name -> mask file.
+
+    Raises:
+        InputError: it is the one file that an item of a data set of nuclei has.
+    """
+    if isinstance(label, str):
+        raise InputError(
+            f"{label}: this file marks nuclei, no lesions; choose a layout of lesions or a bundle of nuclei"
+        )
+    return dict(label)
 
 
 def check_lesion(lesion: str, path: Path | str, family: Sequence[str]) -> None:

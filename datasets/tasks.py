@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .masks import label_masks
 
 __all__ = ["TASKS", "labels_digest", "scored_tasks", "task_items"]
 
@@ -31,6 +32,7 @@ def task_items(items: Iterable[Mapping[str, Any]], pseudo_weight: float = 1.0) -
         that a network wrote, else 1.0.
 
     Raises:
+        InputError: the datalist is of nuclei.
         ValueError: ``pseudo_weight`` is out of range.
 
     Example:
@@ -44,7 +46,7 @@ def task_items(items: Iterable[Mapping[str, Any]], pseudo_weight: float = 1.0) -
             "id": item["id"],
             "image": item["image"],
             "split": item["split"],
-            "label": dict(item.get("label", {})),
+            "label": label_masks(item.get("label", {})),
             "label_weight": _weight(item, "label", pseudo_weight),
             "grade": item.get("grade", -1),
             "grade_weight": _weight(item, "grade", pseudo_weight),

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 __all__ = ["run_for_each"]
 
 
-def run_for_each(id: str, values: Sequence[Any], run_id: str) -> None:
+def run_for_each(id: str, values: Sequence[Any], run_id: str, **shared: Any) -> None:
     """Run the running workflow's config again, once for each value of an id, with everything else the user asked for.
 
     For a config's expression, e.g. ``"training_all": ["$handlers.run_for_each('lesion', @codes, 'training')"]``. MONAI
@@ -25,6 +25,8 @@ def run_for_each(id: str, values: Sequence[Any], run_id: str) -> None:
         id: of the config.
         values: what it is in turn.
         run_id: what runs.
+        shared: values of other ids, the same in every run; for what an expression would give anew each time, such as
+            a folder named by the time.
 
     Raises:
         RuntimeError: no workflow of MONAI's is running.
@@ -35,7 +37,7 @@ def run_for_each(id: str, values: Sequence[Any], run_id: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config.json")
         for value in values:
-            ConfigParser.export_config_file({**config, id: value}, str(file))
+            ConfigParser.export_config_file({**config, **shared, id: value}, str(file))
             workflow = ConfigWorkflow(
                 config_file=str(file),
                 meta_file=running.meta_file,

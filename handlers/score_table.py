@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.metrics import GRADING_SCORES, PROTOCOLS
 
-__all__ = ["ScoreTable", "integrate_outputs", "score_table"]
+__all__ = ["ScoreTable", "integrate_outputs", "score_cell", "score_table"]
 
 _REDUCED = ", reduced size"
 
@@ -161,13 +161,14 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
         for column in columns
     }
     cells = {
-        column: [_cell(value, *ends) for value, ends in zip(table[column], intervals[column], strict=True)]
+        column: [score_cell(value, *ends) for value, ends in zip(table[column], intervals[column], strict=True)]
         for column in columns
     }
     return pd.DataFrame(cells, index=table.index.rename(None))
 
 
-def _cell(value: float, low: float, high: float) -> str:
+def score_cell(value: float, low: float, high: float) -> str:
+    """A score and its interval as text, ``0.751 [0.70, 0.80]``; a dash for NaN, no interval where `low` is NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.2f}, {high:.2f}]"

@@ -8,16 +8,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tinylesions.losses.label_map import label_map, two_classes
+
 __all__ = ["CrossEntropyLoss"]
 
 
 class CrossEntropyLoss(nn.CrossEntropyLoss):
     """Softmax cross-entropy from logits, `torch.nn.CrossEntropyLoss` for MONAI's label shapes.
 
-    Multi-task UNet++ paper (001), section 1.5, equation 5. The softmax is inside, so the network gives logits.
+    Multi-task UNet++ paper (001), section 1.5, equation 5. The softmax is inside, so the network gives logits. Logits
+    of one channel are those of the foreground: a sigmoid is inside, background 0 and foreground 1 are the classes.
 
     Args:
-        weight: one weight for each class, or `None` for equal ones.
+        weight: one weight for each class (two for logits of one channel), or `None` for equal ones.
         reduction: `"mean"` over pixels (over their weights, as torch does; 0 where all weights are 0), `"sum"`, or
             `"none"` for (N, H, W).
 
@@ -39,31 +42,16 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         """Return the loss, a scalar unless `reduction` is `"none"`.
 
         Args:
-            input: float logits (N, K, H, W).
-            target: label map (N, 1, H, W) of any dtype with values 0 to K - 1, or one-hot (N, K, H, W).
+            input: float logits (N, K, H, W), K = 1 for background and foreground.
+            target: label map (N, 1, H, W) of any dtype with values 0 to K - 1 (0 and 1 where K = 1), or one-hot
+                (N, K, H, W).
 
         Raises:
             ValueError: when the shapes do not belong together, or a one-hot target gives a pixel no class or several.
         """
-        labels = _labels(input, target)
+        labels, input = label_map(input, target), two_classes(input)
         if self.weight is None or self.reduction != "mean":
             return functional.cross_entropy(input, labels, self.weight, reduction=self.reduction)
         # torch's own mean is 0 / 0 where every pixel's class has weight 0
         total = self.weight[labels].sum().clamp_min(torch.finfo(self.weight.dtype).tiny)
         return functional.cross_entropy(input, labels, self.weight, reduction="sum") / total
-
-
-def _labels(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the (N, H, W) int64 label map of a label map with a channel or of a one-hot target."""
-    if target.ndim == input.ndim and target.shape[0] == input.shape[0] and target.shape[2:] == input.shape[2:]:
-        if target.shape[1] == 1:
-            return target.squeeze(1).long()
-        if target.shape[1] == input.shape[1]:
-            chosen = target != 0
-            if not bool((chosen.sum(1) == 1).all()):
-                raise ValueError("The target is not one-hot: some pixels have no class or several; give a label map.")
-            return chosen.long().argmax(1)
-    raise ValueError(
-        f"The target has the shape {tuple(target.shape)}, but logits of {tuple(input.shape)} need a label map with one "
-        f"channel or a one-hot target of the logits' shape."
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import CLASSES, OCTA_LESIONS
+from tinylesions.datasets.nuclei import CONIC_CLASSES
 
 __all__ = ["BUNDLES", "Bundle", "find_bundle"]
 
@@ -21,7 +22,9 @@ class Bundle:
         title: what it does, in a line.
         classes: the network's classes, in channel order.
         graded: whether it also learns grades, from a second data set.
-        weights_file: the trained weights below `root`: a file, or a folder with one for each lesion's code.
+        weights_file: the trained weights below `root`: a file, or a folder with one for each of several networks.
+        item: what an image is called, in sentences and names of files: a ``photo``, or a ``tile`` of tissue.
+        table: what a prediction's table of all that was found is called.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Bundle:
     classes: tuple[str, ...]
     graded: bool = field(default=False, kw_only=True)
     weights_file: str = field(default="models/model.pt", kw_only=True)
+    item: str = field(default="photo", kw_only=True)
+    table: str = field(default="lesions.csv", kw_only=True)
 
     @property
     def root(self) -> Path:
@@ -96,6 +101,15 @@ BUNDLES = _registry(
             title="Three lesions of diabetic retinopathy on ultra-wide OCTA images, a network for each",
             classes=OCTA_LESIONS,
             weights_file="models",
+        ),
+        Bundle(
+            name="pathology_nuclei_imbalance_segmentation",
+            title="Nuclei of several classes in tiles of H&E stained tissue, losses against class imbalance and a"
+            " second network for the background",
+            classes=(*CONIC_CLASSES, "foreground"),
+            weights_file="models",
+            item="tile",
+            table="nuclei.csv",
         ),
     ]
 )

@@ -20,6 +20,7 @@ from tinylesions.networks.sam_adapter import SAMAdapter
 from tinylesions.networks.task_fusion import DeepFusion, ShallowFusion
 from tinylesions.networks.tasks import SingleTask, TaskNetwork
 from tinylesions.networks.unet import UNet
+from tinylesions.networks.unet_3_plus import UNet3Plus
 from tinylesions.networks.unet_plus_plus import UNetPlusPlus
 from tinylesions.networks.vgg import VGG16
 from tinylesions.networks.vgg_classifier import VGG16Classifier
@@ -45,6 +46,7 @@ __all__ = [
     "SpatialAttention",
     "TaskNetwork",
     "UNet",
+    "UNet3Plus",
     "UNetPlusPlus",
     "VGG16Classifier",
     "VGG16GradingUNet",

@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "datasets": {"datasets"},
     "networks": {"networks", "datasets.errors"},
-    "losses": {"losses"},
+    "losses": {"losses", "datasets.errors"},
     "metrics": {"metrics"},
     "transforms": {"transforms", "datasets"},
     "inferers": {"inferers"},
     "handlers": {"handlers", "metrics", "transforms", "networks", "datasets"},
-    "monai_bundles": {"monai_bundles", "datasets.errors", "datasets.lesions"},
+    "monai_bundles": {"monai_bundles", "datasets.errors", "datasets.lesions", "datasets.nuclei"},
 }
 """What of the package a room may import; apps may import everything."""
 

@@ -13,6 +13,7 @@ from scipy import ndimage
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import LESIONS
+from tinylesions.transforms.nuclei_table import NUCLEI_COLUMNS
 
 __all__ = ["COLUMNS", "collect_tables", "lesion_components", "photo_summary", "write_table"]
 
@@ -126,39 +127,46 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
 
 
-def collect_tables(folders: Iterable[str | Path], output_dir: str | Path) -> tuple[Path, Path]:
+def collect_tables(
+    folders: Iterable[str | Path], output_dir: str | Path, table: str = "lesions.csv", item: str = "photo"
+) -> tuple[Path, Path]:
     """Join the tables of many photos: ``lesions.csv``, a row per lesion, and ``photos.csv``, a row per photo.
 
+    Of tiles with nuclei they are ``nuclei.csv`` and ``tiles.csv``.
+
     Args:
-        folders: the photos' folders, as :class:`~tinylesions.transforms.save_lesions.SaveLesionsd` wrote them; the
-            tables keep their order.
+        folders: the photos' folders, as :class:`~tinylesions.transforms.save_lesions.SaveLesionsd` or
+            :class:`~tinylesions.transforms.save_nuclei.SaveNucleid` wrote them; the tables keep their order.
         output_dir: where the two files are written.
+        table: name of the table in each folder, ``"lesions.csv"`` or ``"nuclei.csv"``.
+        item: what a folder is of, ``"photo"`` or ``"tile"``.
 
     Returns:
-        the paths of ``lesions.csv`` and ``photos.csv``.
+        the paths of `table` and of ``photos.csv`` or ``tiles.csv``.
 
     Raises:
         InputError: there is no folder, a folder's tables are missing or unreadable, or the files cannot be written.
     """
     folders = list(folders)
     if not folders:
-        raise InputError(f"{output_dir} gets no tables, no photo was predicted: correct the photos' errors first.")
-    tables, summaries = zip(*map(_read_folder, map(Path, folders)), strict=True)
-    paths = Path(output_dir) / "lesions.csv", Path(output_dir) / "photos.csv"
+        raise InputError(f"{output_dir} gets no tables, no {item} was predicted: correct the {item}s' errors first.")
+    tables, summaries = zip(*(_read_folder(Path(folder), table, item) for folder in folders), strict=True)
+    paths = Path(output_dir) / table, Path(output_dir) / f"{item}s.csv"
     joined = pd.concat(tables, ignore_index=True), pd.DataFrame(summaries)
-    for table, path in zip(joined, paths, strict=True):
+    for rows, path in zip(joined, paths, strict=True):
         with atomic_path(path) as temporary:
-            write_table(table, temporary)
+            write_table(rows, temporary)
     return paths
 
 
-def _read_folder(folder: Path) -> tuple[pd.DataFrame, dict[str, object]]:
+def _read_folder(folder: Path, table: str, item: str) -> tuple[pd.DataFrame, dict[str, object]]:
     try:
         # names stay text: a photo may be called 007 or NA
-        table = pd.read_csv(folder / "lesions.csv", dtype={"photo": "str", **COLUMNS}, keep_default_na=False)
-        return table, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        types = {item: "str", **COLUMNS, **NUCLEI_COLUMNS}
+        rows = pd.read_csv(folder / table, dtype=types, keep_default_na=False)
+        return rows, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{folder} holds no complete prediction, its lesions.csv or summary.json cannot be read: predict this"
-            " photo again."
+            f"{folder} holds no complete prediction, its {table} or summary.json cannot be read: predict this {item}"
+            " again."
         ) from error

@@ -142,3 +142,45 @@ def write_eyepacs(root: Path, train: Mapping[str, int], test: Mapping[str, int])
             rows = [header, *(f"{name},{grade}{tail}" for name, grade in grades.items())]
             (root / table).write_text("\n".join(rows) + "\n")
     return root
+
+
+def write_conic(root: Path, names: Iterable[str] | int, labels: np.ndarray | None = None) -> Path:
+    """Grey patches of `SIZE` with these names, or that many without, each with a nucleus of class 1 + number mod 6."""
+    count = names if isinstance(names, int) else len(list(names))
+    root.mkdir(parents=True, exist_ok=True)
+    images = np.full((count, *SIZE, 3), 90, np.uint8)
+    images[:, 0, 0] = np.arange(count)[:, None]  # tells the patches apart
+    if labels is None:
+        labels = np.zeros((count, *SIZE, 2), np.int16)
+        for number in range(count):
+            labels[number, 2:5, 3:7] = 1 + number, 1 + number % 6
+    np.save(root / "images.npy", images)
+    np.save(root / "labels.npy", labels)
+    if not isinstance(names, int):
+        (root / "patch_info.csv").write_text("\n".join(["patch_info", *names, ""]))
+    return root
+
+
+def outlines(*annotations: tuple[str, Iterable[Iterable[tuple[float, float]]]]) -> str:
+    """ImageScope's XML of (class, polygons of (x, y)), with the attributes and regions' parts it writes besides."""
+    text = '<?xml version="1.0" encoding="UTF-8"?>\n<Annotations MicronsPerPixel="0.25">\n'
+    for number, (name, polygons) in enumerate(annotations, start=1):
+        text += (
+            f'<Annotation Id="{number}"><Attributes><Attribute Name="{name}" Id="0" Value=""/></Attributes><Regions>'
+        )
+        text += '<RegionAttributeHeaders><AttributeHeader Id="9999" Name="Region"/></RegionAttributeHeaders>'
+        for points in polygons:
+            vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in points)
+            text += f'<Region Id="1"><Attributes/><Vertices>{vertices}</Vertices></Region>'
+        text += "</Regions><Plots/></Annotation>\n"
+    return text + "</Annotations>\n"
+
+
+def write_monusac(root: Path, patients: Mapping[str, int], folder: str = "MoNuSAC_images_and_annotations") -> Path:
+    """So many grey tiles for each patient, each with one epithelial nucleus."""
+    for patient, count in patients.items():
+        for number in range(1, count + 1):
+            tile = write_photo(root / folder / patient / f"{patient}_{number}.tif")
+            square_ = [(2, 1), (6, 1), (6, 5), (2, 5)]
+            tile.with_suffix(".xml").write_text(outlines(("Epithelial", [square_])), encoding="utf-8")
+    return root

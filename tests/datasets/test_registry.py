@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from tinylesions.datasets import ALL_LESIONS, LAYOUTS, LESIONS, OCTA_LESIONS, InputError, read_layout, save_datalist
+from tinylesions.datasets import (
+    ALL_LESIONS,
+    CONIC_CLASSES,
+    LAYOUTS,
+    LESIONS,
+    MONUSAC_CLASSES,
+    OCTA_LESIONS,
+    InputError,
+    layout_classes,
+    read_layout,
+    read_masks,
+    save_datalist,
+    task_items,
+)
+from tinylesions.datasets.conic import conic
 from tinylesions.datasets.ddr import ddr_segmentation
 from tinylesions.datasets.drac import drac_segmentation
 from tinylesions.datasets.graded_ddr import ddr_grading
 from tinylesions.datasets.graded_eyepacs import eyepacs
 from tinylesions.datasets.graded_idrid import idrid_grading
 from tinylesions.datasets.idrid import idrid_segmentation
+from tinylesions.datasets.monusac import monusac
 
-from .layouts import write_ddr, write_ddr_grading, write_drac, write_eyepacs, write_idrid, write_idrid_grading
+from .layouts import (
+    write_conic,
+    write_ddr,
+    write_ddr_grading,
+    write_drac,
+    write_eyepacs,
+    write_idrid,
+    write_idrid_grading,
+    write_monusac,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*where the paper has:UserWarning")
 
@@ -63,10 +87,46 @@ def test_lesions_that_the_labels_may_name():
     lesions = {name: layout.lesions for name, layout in LAYOUTS.items()}
     assert lesions.pop("drac") == OCTA_LESIONS
     assert lesions.pop("json") == ALL_LESIONS
+    assert lesions.pop("conic") == lesions.pop("monusac") == ()
     assert set(lesions.values()) == {LESIONS}
+
+
+def test_nuclei_by_name(tmp_path):
+    tiles = write_conic(tmp_path / "conic", [f"a{image}-{number}" for image in range(4) for number in range(2)])
+    options = {"split_rule": "random", "validation_share": 0.25, "test_share": 0, "seed": 3}
+    assert read_layout("conic", str(tiles)) == conic(tiles)
+    assert read_layout("conic", tiles, **options) == conic(tiles, "random", 0.25, 0, 3) != conic(tiles)
+    patients = write_monusac(tmp_path / "monusac", {f"TCGA-AA-{number}-01Z": 2 for number in range(4)})
+    assert read_layout("monusac", patients, **options) == monusac(patients, "random", 0.25, 0, 3)
+    classes = {name: layout.classes for name, layout in LAYOUTS.items() if layout.classes}
+    assert classes == {"conic": CONIC_CLASSES, "monusac": MONUSAC_CLASSES}
+
+
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if not layout.classes])
+def test_no_options_for_lesions_and_grades(tmp_path, name):
+    with pytest.raises(
+        InputError, match=f"^the layout '{name}' holds no nuclei and has no seed: choose conic, monusac"
+    ):
+        read_layout(name, tmp_path, seed=1)
+
+
+def test_labels_of_nuclei_are_no_masks_of_lesions(tmp_path):
+    item = conic(write_conic(tmp_path, ["a-1", "b-1", "c-1"]))[0]
+    for refuse in (lambda: read_masks(item["label"], (8, 8)), lambda: task_items([item])):
+        with pytest.raises(InputError, match=r"labels\.npy: this file marks nuclei, no lesions; choose"):
+            refuse()
 
 
 @pytest.mark.parametrize("name", ["IDRiD", "messidor", ""])
 def test_unknown_layout_names_the_known_ones(tmp_path, name):
     with pytest.raises(InputError, match=f"no layout '{name}': choose one of {', '.join(LAYOUTS)}"):
         read_layout(name, tmp_path)
+
+
+def test_classes_of_a_layout_of_nuclei():
+    assert layout_classes("conic") == list(CONIC_CLASSES)
+    assert layout_classes("monusac") == list(MONUSAC_CLASSES)
+    with pytest.raises(InputError, match="the layout 'drac' holds no nuclei: choose conic, monusac"):
+        layout_classes("drac")
+    with pytest.raises(InputError, match="no layout 'CoNIC': choose one of"):
+        layout_classes("CoNIC")

@@ -29,6 +29,9 @@ CONFIG = {
     "words": "$[datasets.find_octa_lesion(@code), @rate, @layer.out_features, next(@count)]",
     "single": ["$next(@count)", "$@path.with_suffix('.txt').write_text(' '.join(map(str, @words)))"],
     "all": ["$handlers.run_for_each('code', @codes, 'single')", "$Path(@folder, 'all').write_text(@code)"],
+    "number": "$next(@count)",
+    "same_number": ["$next(@count)", "$handlers.run_for_each('code', @codes, 'numbered', number=@number)"],
+    "numbered": ["$@path.with_suffix('.txt').write_text(str(@number))"],
     "all_after_one": ["$next(@count)", "$handlers.run_for_each('code', @codes, 'single')"],
 }
 """Each run writes a file named by its code: lesion, rate, outputs of the layer, and the second number of `count`."""
@@ -90,6 +93,10 @@ class TestRuns:
         """Whatever the outer run took from its `count`, and the runs before from theirs."""
         run(config, "all_after_one", folder=results.as_posix())
         assert [text[-2:] for text in texts(results).values()] == [" 1"] * 3
+
+    def test_what_is_shared_is_evaluated_once(self, config, results, run):
+        run(config, "same_number", folder=results.as_posix())
+        assert texts(results) == dict.fromkeys(("IRMA", "NPA", "NV"), "1")
 
     def test_bad_input_ends_it(self, config, results, run):
         with pytest.raises(RuntimeError) as raised:

@@ -105,3 +105,14 @@ def test_overlapping_masks_are_no_one_hot(logits):
 def test_unknown_reduction():
     with pytest.raises(ValueError, match="reduction must be"):
         CrossEntropyLoss(reduction="average")
+
+
+@pytest.mark.parametrize("weight", [None, [0.2, 0.8]])
+def test_one_channel_is_the_logit_of_the_foreground(logits, weight):
+    """As torch's binary cross-entropy, whose weighted mean divides by the pixels, not by their weights."""
+    foreground = logits[:, :1] * 20
+    truth = (logits[:, 1:2] > 0).float()
+    of_pixel = torch.ones_like(truth) if weight is None else torch.where(truth > 0, weight[1], weight[0])
+    expected = functional.binary_cross_entropy_with_logits(foreground, truth, of_pixel, reduction="sum")
+    torch.testing.assert_close(CrossEntropyLoss(weight, "sum")(foreground, truth.to(torch.uint8)), expected)
+    torch.testing.assert_close(CrossEntropyLoss(weight)(foreground, truth), expected / of_pixel.sum())

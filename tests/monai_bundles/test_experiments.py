@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tinylesions.datasets import LAYOUTS
+from tinylesions.handlers.class_score_table import CLASS_ROWS
 from tinylesions.handlers.score_table import ROWS
 
 from .configs import read_json
@@ -17,13 +18,26 @@ BUNDLES = Path(__file__).parents[2] / "monai_bundles"
 TABLES = sorted(BUNDLES.glob("*/experiments/*.json"))
 
 TABLE_KEYS = {"title", "paper", "dataset", "metric", "protocol", "overrides", "rows"}
-OPTIONAL_TABLE_KEYS = {"note", "open", "scores", "evaluation_dataset", "run"}
+OPTIONAL_TABLE_KEYS = {"note", "open", "scores", "evaluation_dataset", "run", "log"}
 ROW_KEYS = {"name", "train", "evaluate", "published"}
 OPTIONAL_ROW_KEYS = {"weights_of", "weights", "integrates", "configs", "note", "published_std", "needs_pretrained"}
+OPTIONAL_ROW_KEYS |= {"run", "log", "scores"}
+ONE_FILE_RUNS = {"run"}
+"""Run ids that train one network; the others leave a folder with a file for each."""
+LOGGED = {
+    "multi_class/hard_pixels.csv": {"share", "pixels"},
+    "class_weights.csv": {"frequency", *(f"scheme {number}" for number in range(1, 7))},
+}
+"""What a training leaves → the scores in it."""
 
 
 def all_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     return table["rows"] + table.get("open", [])
+
+
+def of_row(table: dict[str, Any], row: dict[str, Any], key: str, default: Any = None) -> Any:
+    """A row's own value, else the table's."""
+    return row.get(key, table.get(key, default))
 
 
 def configs_of(row: dict[str, Any]) -> list[str]:
@@ -63,8 +77,8 @@ class TestTable:
         trained = {row["name"] for row in table["rows"] if "weights_of" not in row}
         for row in table["rows"]:
             weights = row.get("weights", "model.pt")
-            if table.get("run") == "training_all":
-                assert weights == ".", "a folder with a file for each lesion"
+            if of_row(table, row, "run", "run") not in ONE_FILE_RUNS:
+                assert weights == ".", "a folder with a file for each network"
             else:
                 assert weights == Path(weights).name
                 assert weights.endswith(".pt")
@@ -74,20 +88,25 @@ class TestTable:
 
     def test_published_values(self, path):
         table = read_json(path)
-        labels = [f" {label}" for label in table["scores"]] if "scores" in table else [""]
-        lesions = LAYOUTS[table["dataset"]].lesions
-        columns = {f"{column}{label}" for column in (*lesions, "mean", "grade") for label in labels}
+        layout = LAYOUTS[table["dataset"]]
         for row in all_rows(table):
-            assert row["published"].keys() <= columns
-            assert all(value is None or 0 <= value <= 1 for value in row["published"].values())
+            labels = [f" {label}".rstrip() for label in of_row(table, row, "scores", [""])]
+            names = (*layout.lesions, *layout.classes, "foreground", "mean", "grade")
+            assert row["published"].keys() <= {f"{column}{label}" for column in names for label in labels}
+            shares = {column: value for column, value in row["published"].items() if not column.endswith(" pixels")}
+            assert all(value is None or 0 <= value <= 1 for value in shares.values())
             figures = {column for column, value in row["published"].items() if value is not None}
             assert row.get("published_std", {}).keys() <= figures, "a deviation without its mean"
             assert all(0 < value < 0.5 for value in row.get("published_std", {}).values())
 
     def test_scores_are_rows_of_an_evaluation(self, path):
-        scores = read_json(path).get("scores", {})
-        assert set(scores.values()) <= ROWS.keys()
-        assert all(label.strip() == label != "" for label in scores)
+        table = read_json(path)
+        evaluated = CLASS_ROWS if LAYOUTS[table["dataset"]].classes else ROWS
+        for row in all_rows(table):
+            scores, log = of_row(table, row, "scores", {}), of_row(table, row, "log")
+            assert set(scores.values()) <= (evaluated.keys() if log is None else LOGGED[log])
+            assert all(label.strip() == label for label in scores)
+            assert "" not in scores or len(scores) == 1, "a column without a label beside others"
 
     def test_overrides_name_ids_of_the_configs(self, path):
         table = read_json(path)
@@ -96,7 +115,7 @@ class TestTable:
         assert "seed" in train, "an experiment repeats its rows with several seeds"
         for row in table["rows"]:
             evaluate = {id_ for name in configs_of(row) for id_ in read_json(folder / f"{name}.json")}
-            assert table.get("run", "run") in train
+            assert of_row(table, row, "run", "run") in train
             assert ids(table["overrides"] | row["train"]) <= train - {"seed"}
             assert ids(table["overrides"] | row["evaluate"]) <= (train | evaluate) - {"seed"}
 

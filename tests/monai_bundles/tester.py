@@ -116,11 +116,11 @@ class BundleTester(ConfigTester, CommandTester):
             road.workflows[configs] = self.run(configs, overrides)
         return road
 
-    @pytest.mark.parametrize("run_id", ["training", "inference"])
-    def test_monai_finds_its_properties(self, road, run_id):
-        workflow = next(workflow for configs, workflow in road.workflows.items() if self.roads[configs] == run_id)
+    @pytest.mark.parametrize(("config", "purpose"), [("train", "training"), ("inference", "inference")])
+    def test_monai_finds_its_properties(self, road, config, purpose):
+        workflow = road.workflows[(config,)]
         assert workflow.check_properties() == []
-        assert {name for name in workflow.properties if getattr(workflow, name) is None} == self.absent[run_id]
+        assert {name for name in workflow.properties if getattr(workflow, name) is None} == self.absent[purpose]
 
     def test_training_leaves_its_files(self, road):
         folder = road.models.parent
@@ -168,7 +168,8 @@ class BundleTester(ConfigTester, CommandTester):
         state = torch.load(tmp_path / "models" / last.checkpoint, weights_only=True)
         state["settings"][last.epochs] = done + 1
         torch.save(state, tmp_path / "models" / last.checkpoint)
-        workflow = build_workflow(self.bundle, ["train"], {**overrides, last.epochs: done + 1}, "train", "training")
+        run_id = self.roads[("train",)]
+        workflow = build_workflow(self.bundle, ["train"], {**overrides, last.epochs: done + 1}, "train", run_id)
         workflow.initialize()
         epochs = self.spy_on_epochs(workflow)
         workflow.run()

@@ -1,0 +1,126 @@
+"""What the metrics of pooled counts share: counts of each image, and scores of their sums with 95 % intervals."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import CumulativeIterationMetric
+from monai.utils import convert_to_tensor, string_list_all_gather
+
+from tinylesions.metrics.bootstrap import percentile_interval, resample, resampled_values
+from tinylesions.metrics.pixel_protocols import Estimate
+
+__all__ = ["PooledCountsMetric"]
+
+
+class PooledCountsMetric(CumulativeIterationMetric):
+    """Scores of counts that are summed over images before anything is divided.
+
+    Subclasses count one image in `count` and name their scores in `aggregate`, with `estimate`. Call it with `y_pred`
+    and `y`, batches or lists, and optionally `sources`, the name of what each image was cut from.
+
+    The intervals hold the middle 95 % of what a score is on sources drawn with replacement from those given, since
+    patches of one tile resemble each other; on images where no sources are given. The draws are seeded and do not
+    depend on the images' order. A class that the truth of fewer than two sources holds has no interval (NaN), and
+    nor has the mean where that is so of one of the classes it is taken over. A draw is left out for a class that has
+    no value in it.
+
+    Args:
+        replicates: number of draws; 0 for no intervals (all NaN).
+        seed: of the draws.
+    """
+
+    def __init__(self, replicates: int = 1000, seed: int = 0) -> None:
+        super().__init__()
+        self.replicates = replicates
+        self.seed = seed
+
+    def reset(self) -> None:
+        """Forget the images."""
+        super().reset()
+        self._sources: list[str] = []
+
+    def __call__(self, y_pred: Any, y: Any = None, sources: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        """Add images."""
+        if y is None or len(y) != len(y_pred):
+            raise ValueError(f"{len(y_pred)} predictions, but {0 if y is None else len(y)} truths")
+        if sources is not None and len(sources) != len(y_pred):
+            raise ValueError(f"{len(y_pred)} predictions, but {len(sources)} sources")
+        counts = super().__call__(y_pred, y, **kwargs)
+        self._sources.extend(map(str, sources or ()))
+        return counts
+
+    @abstractmethod
+    def count(self, predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Counts of one image, which add up over images."""
+
+    @abstractmethod
+    def aggregate(self) -> dict[str, Estimate]:
+        """Each score with its interval."""
+
+    def _compute_list(self, y_pred: Any, y: Any = None, **kwargs: Any) -> list[Any]:
+        counts = []
+        for of_prediction, of_truth in zip(y_pred, y, strict=True):
+            predicted = convert_to_tensor(of_prediction, track_meta=False)
+            counts.append(self.count(predicted, convert_to_tensor(of_truth, track_meta=False, device=predicted.device)))
+        return [torch.stack(counts)]
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> list[Any]:
+        return self._compute_list(y_pred, y)
+
+    def image_counts(self) -> torch.Tensor:
+        """Counts (N, ...) of the images of all processes."""
+        counts = self.get_buffer()
+        if counts is None:
+            raise ValueError("no image was given yet, there is nothing to score")
+        return counts.cpu()  # some accelerators have no float64
+
+    def source_counts(self) -> torch.Tensor:
+        """Counts (S, ...) of the sources of all processes, or of the images where no sources were given.
+
+        Raises:
+            ValueError: some images were given with a source and some without.
+        """
+        counts, sources = self.image_counts(), string_list_all_gather(self._sources)
+        if sources:
+            if len(sources) != len(counts):
+                raise ValueError(f"{len(counts)} images, but {len(sources)} sources: give the source of every image")
+            names, index = np.unique(sources, return_inverse=True)
+            summed = counts.new_zeros(len(names), *counts.shape[1:])
+            counts = summed.index_add_(0, torch.from_numpy(index), counts)
+        # processes gather the images in another order, and a draw shall mean the same ones
+        return counts[torch.from_numpy(np.lexsort(counts.flatten(1).T.numpy()))]
+
+    def number_of_sources(self) -> int | None:
+        """Sources of all processes; None where none were given."""
+        return len(set(string_list_all_gather(self._sources))) or None
+
+    def estimate(
+        self, counts: torch.Tensor, score: Callable[[torch.Tensor], torch.Tensor], held: torch.Tensor, classes: int
+    ) -> Estimate:
+        """A score of each column and its mean over the first of them.
+
+        Args:
+            counts: (S, C, ...) counts of each source and column.
+            score: takes sums (..., P), gives (...); NaN where there is no value.
+            held: (S, C) bool: the source's truth holds the column's class.
+            classes: the number of columns that the mean is taken over, as far as they have a value.
+
+        Returns:
+            Three of (C + 1,) float64, the mean at the end.
+        """
+        value = score(counts.sum(0).double())
+        value = torch.cat([value, value[:classes].nanmean(0, keepdim=True)])
+        if self.replicates == 0:
+            return Estimate(value, *[torch.full_like(value, torch.nan)] * 2)
+        drawn = resampled_values(counts, score, resample(len(counts), self.replicates, self.seed))
+        drawn = torch.cat([drawn, drawn[:, :classes].nanmean(1, keepdim=True)], dim=1)
+        unknown = held.sum(0) < 2
+        of_mean = (unknown & ~value[:-1].isnan())[:classes].any(0, keepdim=True)
+        unknown = torch.cat([unknown, of_mean])
+        low, high = (end.masked_fill(unknown, torch.nan) for end in percentile_interval(drawn))
+        return Estimate(value, low, high)
