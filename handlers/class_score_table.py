@@ -26,10 +26,10 @@ CLASS_ROWS = {
 """Title of each row → pattern of its metrics' names."""
 
 _DEFINITIONS = """\
-Dice, IoU, precision and recall are pooled: of the pixels of all images together. Their mean is over all classes with
-the background, as the mIoU of the class imbalance paper; foreground, any class against the background, is not in it.
-A class that is neither true nor predicted anywhere has no value (–) and is in no mean. One that is true but never
-predicted has precision 0, one that is predicted but never true has recall 0.
+Dice, IoU, precision and recall are pooled: of the pixels of all images together. Their mean is over all classes that
+the truth holds, with the background, as the mIoU of the class imbalance paper; foreground, any class against the
+background, is not in it. A class that is true but never predicted has precision 0. One that is predicted but never
+true has scores of 0 and is in no mean, one that is neither has none (–).
 PQ: each class's nuclei of all images together, IoU above 0.5, the mean over the classes of nuclei (mPQ+); foreground:
 whatever their class, the mean of the images that hold any nucleus (bPQ).
 {intervals}The paper's printed scores are not of one definition: these need not compare with them."""
@@ -107,7 +107,7 @@ def _heading(metrics: Mapping[str, Any], table: pd.DataFrame) -> str:
         for what in ("images", "sources")
     )
     units = "images" if sources is None else "sources"
-    intervals = _INTERVALS.format(units=units) if "mean_low" in table else ""
+    intervals = _INTERVALS.format(units=units) if table.filter(like="_low").notna().to_numpy().any() else ""
     counts = f"{images} images" if sources is None else f"{images} images of {sources} sources"
     return f"{counts} at full size.\n{_DEFINITIONS.format(intervals=intervals)}"
 

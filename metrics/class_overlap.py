@@ -68,10 +68,11 @@ def _score(counts: torch.Tensor, name: str) -> torch.Tensor:
 class ClassOverlapMetric(PooledCountsMetric):
     """Dice, IoU, precision and recall of each class, pooled over all pixels of all images.
 
-    The mean is over all classes with the background, so that the mean of ``iou`` is the mIoU of the class imbalance
-    paper (tables 4.3 and 4.9). A class that neither prediction nor truth has anywhere has no value (NaN) and is left
-    out of the mean. A class that is in the truth but never predicted has precision 0, one that is predicted but never
-    true has recall 0, see :func:`class_overlap`. :class:`PooledCountsMetric` says how the intervals are made.
+    The mean is over all classes that the truth holds, with the background, so that the mean of ``iou`` is the mIoU of
+    the class imbalance paper (tables 4.3 and 4.9). A class that neither prediction nor truth has anywhere has no value
+    (NaN). A class that is in the truth but never predicted has precision 0; one that is predicted but never true has
+    scores of 0 and is not in the mean, see :func:`class_overlap`. :class:`PooledCountsMetric` says how the intervals
+    are made.
 
     The state is the confusion matrix of each image.
 

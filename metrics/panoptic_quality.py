@@ -70,11 +70,12 @@ def _nuclei(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarra
 class NucleiQualityMetric(PooledCountsMetric):
     """Panoptic quality of each class of nuclei, their mean mPQ+, and the binary bPQ.
 
-    The quality of a class is that of the nuclei of all images together, and the mean over the classes is CoNIC's
-    mPQ+. CoNIC gives 0 to a class without a nucleus anywhere, true or predicted; here it has no value (NaN) and is
-    left out of the mean. The ``foreground`` is bPQ: the nuclei are matched whatever their class, and the quality is
-    the mean over the images. An image without a nucleus, true or predicted, scores 0 in CoNIC and is left out here,
-    so that a prediction equal to the truth has quality 1. Nothing is added to the divisor (CoNIC: 1e-6).
+    The quality of a class is that of the nuclei of all images together, and the mean over the classes that the truth
+    holds is CoNIC's mPQ+. CoNIC gives 0 to a class without a true nucleus anywhere; here it is left out of the mean,
+    and without a predicted one it has no value (NaN). The ``foreground`` is bPQ: the nuclei are matched whatever their
+    class, and the quality is the mean over the images. An image without a nucleus, true or predicted, scores 0 in CoNIC
+    and is left out here, so that a prediction equal to the truth has quality 1. Nothing is added to the divisor
+    (CoNIC: 1e-6).
 
     Call it with `y_pred` (N, 2, H, W) whole numbers, or a list of (2, H, W): instance id and class, 0 is the
     background; `y` of the same shape; and optionally `sources`, see :class:`PooledCountsMetric`.
@@ -121,5 +122,5 @@ class NucleiQualityMetric(PooledCountsMetric):
     def aggregate(self) -> dict[str, Estimate]:
         """The score ``pq``, of the classes of nuclei, of the foreground, and the mean over the classes."""
         counts = self.source_counts()
-        held = counts[..., [0, 2]].sum(-1) > 0
+        held = counts[..., [0, 2]].sum(-1) > 0  # matched or missed
         return {"pq": self.estimate(counts, panoptic_quality, held, self.num_classes)}

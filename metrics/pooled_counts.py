@@ -102,25 +102,34 @@ class PooledCountsMetric(CumulativeIterationMetric):
     def estimate(
         self, counts: torch.Tensor, score: Callable[[torch.Tensor], torch.Tensor], held: torch.Tensor, classes: int
     ) -> Estimate:
-        """A score of each column and its mean over the first of them.
+        """A score of each column and its mean over those of the first that the truth holds.
+
+        Which classes these are depends on the images alone: were it on the prediction, a mean would rise where the last
+        false pixel of a class that is not there is removed.
 
         Args:
             counts: (S, C, ...) counts of each source and column.
             score: takes sums (..., P), gives (...); NaN where there is no value.
             held: (S, C) bool: the source's truth holds the column's class.
-            classes: the number of columns that the mean is taken over, as far as they have a value.
+            classes: the number of columns that the mean is taken over, as far as the truth holds them.
 
         Returns:
             Three of (C + 1,) float64, the mean at the end.
         """
         value = score(counts.sum(0).double())
-        value = torch.cat([value, value[:classes].nanmean(0, keepdim=True)])
+        value = torch.cat([value, _mean_of(value, held.any(0), classes)])
         if self.replicates == 0:
             return Estimate(value, *[torch.full_like(value, torch.nan)] * 2)
-        drawn = resampled_values(counts, score, resample(len(counts), self.replicates, self.seed))
-        drawn = torch.cat([drawn, drawn[:, :classes].nanmean(1, keepdim=True)], dim=1)
+        draws = resample(len(counts), self.replicates, self.seed)
+        drawn = resampled_values(counts, score, draws)
+        drawn = torch.cat([drawn, _mean_of(drawn, draws @ held.double() > 0, classes)], dim=1)
         unknown = held.sum(0) < 2
-        of_mean = (unknown & ~value[:-1].isnan())[:classes].any(0, keepdim=True)
+        of_mean = (unknown & held.any(0))[:classes].any(0, keepdim=True)
         unknown = torch.cat([unknown, of_mean])
         low, high = (end.masked_fill(unknown, torch.nan) for end in percentile_interval(drawn))
         return Estimate(value, low, high)
+
+
+def _mean_of(values: torch.Tensor, held: torch.Tensor, classes: int) -> torch.Tensor:
+    """Mean (..., 1) of the first columns of (..., C) that are held."""
+    return values.masked_fill(~held, torch.nan)[..., :classes].nanmean(-1, keepdim=True)

@@ -17,10 +17,11 @@ from tinylesions.datasets.masks import read_masks
 from tinylesions.datasets.photos import read_photo
 from tinylesions.transforms.names import checked_lesions
 
-__all__ = ["LoadLesionMasksd", "LoadPhotod"]
+__all__ = ["LoadLesionMasksd", "LoadPhotod", "meta_tensor"]
 
 
-def _meta_tensor(array: np.ndarray, name: str) -> MetaTensor:
+def meta_tensor(array: np.ndarray, name: str) -> MetaTensor:
+    """A ``MetaTensor`` of an image (C, H, W) with the metadata that MONAI's transforms and inverses want."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     spatial_shape = np.asarray(array.shape[1:])
     return MetaTensor(tensor, affine=torch.eye(3), meta={"filename_or_obj": name, "spatial_shape": spatial_shape})
@@ -56,7 +57,7 @@ class LoadPhotod(MapTransform):
             photo = read_photo(items[key])
             if self.channels == 1:
                 photo = np.array(Image.fromarray(photo).convert("L"))[..., None]
-            items[key] = _meta_tensor(photo.transpose(2, 0, 1), str(items[key]))
+            items[key] = meta_tensor(photo.transpose(2, 0, 1), str(items[key]))
         return items
 
 
@@ -93,5 +94,5 @@ class LoadLesionMasksd(MapTransform):
         photo = items[self.photo_key]
         for key in self.key_iterator(items):
             masks = read_masks(items[key], tuple(photo.shape[1:]), self.allow_empty, self.lesions)
-            items[key] = _meta_tensor(masks, photo.meta["filename_or_obj"])
+            items[key] = meta_tensor(masks, photo.meta["filename_or_obj"])
         return items

@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from tinylesions.datasets import read_nuclei, read_tile
-from tinylesions.transforms.load import _meta_tensor
+from tinylesions.transforms.load import meta_tensor
 
 __all__ = ["LoadNucleid", "LoadTiled"]
 
@@ -50,7 +50,7 @@ class LoadTiled(MapTransform):
             tile = read_tile(path, index)
             # a name of its own for each tile of a file: what is saved or scored by name must not mix them
             name = path if index is None else f"{path}#{index}"
-            items[key] = _meta_tensor(tile.transpose(2, 0, 1), name)
+            items[key] = meta_tensor(tile.transpose(2, 0, 1), name)
         return items
 
 
@@ -96,7 +96,7 @@ class LoadNucleid(MapTransform):
             path = str(items[key])
             index = items.get(self.index_key) if path.endswith(".npy") else None
             nuclei = read_nuclei(path, self.class_names, tuple(photo.shape[1:]), index).transpose(2, 0, 1)
-            items[key] = _meta_tensor(nuclei[1:].astype("uint8"), name)
+            items[key] = meta_tensor(nuclei[1:].astype("uint8"), name)
             if self.nuclei_key is not None:
-                items[self.nuclei_key] = _meta_tensor(nuclei, name)
+                items[self.nuclei_key] = meta_tensor(nuclei, name)
         return items

@@ -182,7 +182,7 @@ def test_table_of_three_results(tmp_path, capsys):
     for words in (
         "(mPQ+)",
         "(bPQ)",
-        "with\nthe background",
+        "the truth holds, with the background",
         "resampled sources",
         "not of one definition",
         "precision 0",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 from scipy.special import expit, softmax
-from torch import nn
+from skimage.draw import polygon2mask
 
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.monai_bundles import find_bundle
@@ -20,6 +22,7 @@ BUNDLE = find_bundle("pathology_nuclei_imbalance_segmentation")
 CLASSES = ("background", "neutrophil", "epithelial", "lymphocyte", "plasma", "eosinophil", "connective")
 FOUR_CLASSES = ("background", "round", "long", "dark")
 """Of a data set in CoNIC's layout that is not CoNIC."""
+MONUSAC_CLASSES = ("background", "epithelial", "lymphocyte", "macrophage", "neutrophil")
 MODELS = ("multi_class", "binary")
 RESULTS = (*MODELS, "combined")
 SPLITS = {"training": [4, 5, 6, 7, 12, 13, 14, 15], "validation": [0, 1, 2, 3], "test": [8, 9, 10, 11]}
@@ -33,16 +36,16 @@ SHORT: dict[str, Any] = {"num_workers": 0, "max_epochs": 2}
 COLOURS = np.array(
     [
         [225, 190, 215],
-        [120, 80, 140],
-        [150, 105, 165],
-        [90, 60, 130],
-        [135, 100, 150],
-        [170, 120, 170],
-        [190, 150, 190],
+        [60, 30, 100],
+        [150, 110, 170],
+        [100, 70, 140],
+        [120, 80, 170],
+        [250, 60, 60],
+        [190, 150, 200],
     ]
 )
-"""What the stand-ins take each class for: background, then the nuclei, whose colours lie apart in brightness."""
-BRIGHTNESS = 460
+"""What the stand-ins take each class for, the background first; nothing is as red as their eosinophils."""
+BRIGHTNESS = 500
 """The sum of red, green and blue up to which the binary stand-in sees a nucleus."""
 
 
@@ -58,34 +61,24 @@ def stand_in_weights(model: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     return 2 * colours / 2000, (np.arange(count) / 8 - middle) / 2000
 
 
-class Pixels(nn.Module):
-    """Stands for a network: a class for each colour."""
-
-    def __init__(self, out_channels: int = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.convolution(x)
-
-
 STAND_INS: dict[str, Any] = {
     **SMALL,
-    "network_types": {"pixels": Pixels},
+    "network_types": {
+        "pixels": {"_target_": "torch.nn.Conv2d", "_mode_": "callable", "in_channels": 3, "kernel_size": 1}
+    },
     "architectures": dict.fromkeys(MODELS, "pixels"),
 }
-"""Overrides that build the stand-ins."""
+"""Overrides that build the stand-ins, which see nothing but a pixel's colour."""
 
 
-def save_weights(folder: Path, models: Iterable[str] = MODELS, classes: int = len(CLASSES)) -> Path:
+def save_weights(folder: Path, models: Iterable[str] = MODELS, classes: Sequence[str] = CLASSES) -> Path:
     """Write the stand-ins' weights as trainings would."""
     folder.mkdir(exist_ok=True)
+    (folder / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
     for model in models:
-        weights, offsets = stand_in_weights(model, classes)
-        network = Pixels(len(offsets))
-        network.convolution.weight.data = torch.from_numpy(weights * 255).float()[:, :, None, None]
-        network.convolution.bias.data = torch.from_numpy(offsets).float()
-        torch.save(network.state_dict(), folder / f"{model}.pt")
+        weights, offsets = stand_in_weights(model, len(classes))
+        state = {"weight": weights[:, :, None, None] * 255, "bias": offsets}
+        torch.save({key: torch.from_numpy(value).float() for key, value in state.items()}, folder / f"{model}.pt")
     return folder
 
 
@@ -127,6 +120,19 @@ def split_pixels(
     return truth[SPLITS[split]].ravel(), {
         result: np.concatenate([maps[result].ravel() for maps in found]) for result in RESULTS
     }
+
+
+def outlined(tile: Path, size: tuple[int, int]) -> np.ndarray:
+    """Class of each pixel (H, W) that lies in a polygon of a tile's XML, read past the bundle's reader."""
+    classes = np.zeros(size, int)
+    text = tile.with_suffix(".xml").read_text(encoding="utf-8")
+    for annotation in text.split("<Annotation ")[1:]:
+        (name,) = re.findall(r'Attribute Name="(\w+)"', annotation)
+        for region in annotation.split("<Region ")[1:]:
+            points = re.findall(r'X="([-\d.]+)" Y="([-\d.]+)"', region)
+            corners = [(float(y), float(x)) for x, y in points]
+            classes[polygon2mask(size, corners)] = MONUSAC_CLASSES.index(name.lower())
+    return classes
 
 
 def read_map(path: Path) -> np.ndarray:

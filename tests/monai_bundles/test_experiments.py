@@ -106,6 +106,7 @@ class TestTable:
             scores, log = of_row(table, row, "scores", {}), of_row(table, row, "log")
             assert set(scores.values()) <= (evaluated.keys() if log is None else LOGGED[log])
             assert all(label.strip() == label for label in scores)
+            assert log is None or row["evaluate"] == {}, "nothing is evaluated"
             assert "" not in scores or len(scores) == 1, "a column without a label beside others"
 
     def test_overrides_name_ids_of_the_configs(self, path):
