@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from tinylesions.datasets import LAYOUTS, InputError, read_layout
+from tinylesions.datasets import LAYOUTS, checked_class_names, read_layout
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.check_nuclei import NucleiReport, iter_check_nuclei
 
@@ -43,15 +43,18 @@ def check_nuclei(
         How many tiles have a problem.
 
     Raises:
-        InputError: the layout cannot be read at all, or the names are not a background and classes, each once.
+        InputError: the layout cannot be read at all, or names that `checked_class_names` refuses.
     """
-    names = tuple(class_names or LAYOUTS[layout].classes)
-    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise InputError(f"class names are a background and a class or more, each once, not {', '.join(names)!r}.")
+    names = checked_class_names(LAYOUTS[layout].classes if class_names is None else class_names)
     items = read_layout(layout, root, split_rule=split_rule)
     rows = iter_check_nuclei(items, names)
     report = NucleiReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="tile", leave=False)))
     console.print(_table(report, f"{layout} in {root}: {len(items)} tiles, nuclei and share of the pixels"))
+    if report.absent:
+        console.print(
+            f"[yellow]warning:[/yellow] no pixel is of {escape(' or '.join(report.absent))}, which cannot be learnt so;"
+            " if the classes of this data set are others, name them with --class-names BACKGROUND,NAME,…"
+        )
     for number, (tile, problem) in enumerate(report.problems.items()):
         if number == SHOWN:
             more = len(report.problems) - SHOWN

@@ -12,6 +12,8 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from tinylesions.apps.experiment_data import check_layout, drawn, elsewhere, read_photos
+from tinylesions.apps.experiment_overrides import check_overrides, evaluation_configs, in_words, lay_over
 from tinylesions.apps.experiment_table import (
     columns_of,
     printed_table,
@@ -20,7 +22,6 @@ from tinylesions.apps.experiment_table import (
     side_by_side,
     write_table,
 )
-from tinylesions.apps.phantoms import PHANTOM_NOTE
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import InputError, read_layout, select
 from tinylesions.datasets.atomic import atomic_path
@@ -29,6 +30,8 @@ from tinylesions.monai_bundles import Bundle
 __all__ = ["run_experiment"]
 
 _TRAINED = "trained"
+
+_OVERRIDES = "--set"
 
 _SHARED = ("run", "log", "scores")
 """Keys of a table for all of its rows, where a row has none of its own."""
@@ -47,6 +50,7 @@ def run_experiment(
     pretrained: str | None = None,
     evaluation_dir: Path | None = None,
     evaluation_layout: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train and evaluate the rows of a table, and write measured and published figures side by side.
 
@@ -69,13 +73,16 @@ def run_experiment(
         pretrained: weights that every row's encoder starts from, but for rows that have none: ``"imagenet"`` or a path.
         evaluation_dir: the data set whose test photos are scored, for a table that names an ``evaluation_dataset``.
         evaluation_layout: its layout, where it is not the table's own.
+        overrides: config ids and their values in every training and evaluation, e.g. ``{"max_epochs": 5}``; they come
+            before the table's own.
 
     Returns:
         See :func:`~tinylesions.apps.experiment_table.side_by_side`; empty where no row publishes anything.
 
     Raises:
-        InputError: no such table or row, no such data set, an evaluation's data set or pretrained weights that the
-            table has no use for, or a row was named that cannot be trained without the latter.
+        InputError: no such table or row, no such data set or one of another kind, an evaluation's data set or
+            pretrained weights that the table has no use for, a row was named that cannot be trained without the
+            latter, or overrides of ids that no config has or that distinguish the rows.
         ValueError: `seeds` is below 1.
     """
     if seeds < 1:
@@ -91,11 +98,15 @@ def run_experiment(
         common["layout"] = layout
     if pretrained is not None:
         common["pretrained"] = pretrained if pretrained == "imagenet" else Path(pretrained).absolute()
-    photos = read_layout(common["layout"], dataset_dir)  # before anything is written
-    elsewhere = _elsewhere(table, experiment, evaluation_dir, evaluation_layout)
-    if elsewhere:
-        photos += select(read_layout(elsewhere["layout"], elsewhere["dataset_dir"]), "test")
-    runs = _Runs(bundle, output_dir, presets, common, elsewhere, seeds, console)
+    # all that is refused is refused before anything is written
+    overrides = overrides or {}
+    check_layout(table, experiment, common["layout"])
+    check_overrides(bundle, table, experiment, presets, overrides)
+    photos = read_photos(bundle, table, experiment, presets, common, overrides)
+    scored = elsewhere(table, experiment, evaluation_dir, evaluation_layout)
+    if scored:
+        photos += select(read_layout(scored["layout"], scored["dataset_dir"]), "test")
+    runs = _Runs(bundle, output_dir, presets, common, scored, overrides, seeds, console)
     names = rows or list(by_name)
     untrained = [by_name[name] for name in names if not runs.is_trained(by_name[name])]
     _check_pretrained(table, experiment["rows"], pretrained)
@@ -110,7 +121,8 @@ def run_experiment(
             "table": table,
             "presets": list(presets),
             **_as_text(common),
-            **_as_text({f"evaluation_{key}": value for key, value in elsewhere.items()}),
+            **_as_text({f"evaluation_{key}": value for key, value in scored.items()}),
+            _OVERRIDES: {id: repr(value) for id, value in overrides.items()},
         },
         # no row of before used them
         later=["pretrained"] if _needed(experiment["rows"]) else [],
@@ -133,9 +145,9 @@ def run_experiment(
     folders = {name: [runs.folder(row, seed) for seed in range(seeds)] for name, row in by_name.items()}
     frame = side_by_side(experiment, folders)
     if columns_of(experiment):
-        data = f"{evaluation_dir}, trained on {dataset_dir}" if elsewhere else str(dataset_dir)
-        data += f", preset {', '.join(presets)}" if presets else ""
-        write_table(frame, experiment, output_dir / table, data, seeds, _drawn(photos))
+        data = f"{evaluation_dir}, trained on {dataset_dir}" if scored else str(dataset_dir)
+        data += (f", preset {', '.join(presets)}" if presets else "") + in_words(overrides)
+        write_table(frame, experiment, output_dir / table, data, seeds, drawn(photos))
         if seeds > 1:
             console.print(f"mean ± sample standard deviation over {seeds} seeds (published)")
         console.print(printed_table(frame).to_string(), markup=False)
@@ -153,6 +165,8 @@ class _Runs:
     common: Mapping[str, Any]
     elsewhere: Mapping[str, Any]
     """The data set to evaluate on, where it is another."""
+    overrides: Mapping[str, Any]
+    """The user's."""
     seeds: int
     console: Console
 
@@ -174,8 +188,10 @@ class _Runs:
         finished = folder / _TRAINED
         if not finished.is_file():
             self._say("running" if "log" in row else "training", row, seed)
-            overrides = {**self.common, **row["train"], "seed": seed, "ckpt_dir": folder, "output_dir": folder}
-            workflow = build_workflow(self.bundle, ["train", *self.presets], overrides, "train", row.get("run", "run"))
+            configs = ["train", *self.presets]
+            overrides = lay_over(self.bundle, configs, {**self.common, **row["train"]}, self.overrides)
+            overrides |= {"seed": seed, "ckpt_dir": folder, "output_dir": folder}
+            workflow = build_workflow(self.bundle, configs, overrides, "train", row.get("run", "run"))
             run_workflow(workflow, folder / "train_config.json")
             finished.touch()
         return folder
@@ -190,10 +206,10 @@ class _Runs:
             save_log_as_scores(trained / row["log"], scores_path(folder, row))
             return
         self._say("evaluating", row, seed)
-        integrating = ["evaluate_outputs"] if row.get("integrates") else []
-        configs = ["train", *self.presets, "evaluate", *integrating, *row.get("configs", [])]
+        configs = evaluation_configs(row, self.presets)
         weights = trained / row.get("weights", "model.pt")
-        overrides = {**self.common, **self.elsewhere, **row["evaluate"]}
+        below = {**self.common, **self.elsewhere, **row["evaluate"]}
+        overrides = lay_over(self.bundle, configs, below, self.overrides)
         overrides |= {"seed": seed, "ckpt_path": weights, "output_dir": folder}
         run_workflow(build_workflow(self.bundle, configs, overrides, "train"), folder / "evaluate_config.json")
         if not row["published"]:
@@ -202,23 +218,6 @@ class _Runs:
     def _say(self, what: str, row: Mapping[str, Any], seed: int) -> None:
         of_seed = f", seed {seed}" if self.seeds > 1 else ""
         self.console.print(f"{what}: {row['name']}{of_seed}", markup=False)
-
-
-def _elsewhere(
-    table: str, experiment: Mapping[str, Any], dataset_dir: Path | None, layout: str | None
-) -> dict[str, Any]:
-    """Overrides of the data set to evaluate on; none where the table scores the test photos of its own."""
-    official = experiment.get("evaluation_dataset")
-    if official is None:
-        if dataset_dir is not None or layout is not None:
-            option = "--evaluation-dir" if dataset_dir is not None else "--evaluation-layout"
-            raise InputError(f"{table} scores the test photos of the data set it trains on: leave {option} out.")
-        return {}
-    if dataset_dir is None:
-        raise InputError(
-            f"{table} scores photos of another data set ({official}): name its folder with --evaluation-dir."
-        )
-    return {"layout": layout or official, "dataset_dir": dataset_dir.absolute()}
 
 
 def _check_pretrained(table: str, rows: Sequence[Mapping[str, Any]], pretrained: str | None) -> None:
@@ -244,12 +243,6 @@ def _needed(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {row["name"]: row["needs_pretrained"] for row in rows if "needs_pretrained" in row}
 
 
-def _drawn(photos: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any photo lies in a drawn data set; those of a datalist can lie anywhere."""
-    folders = {Path(photo["image"]).absolute().parent for photo in photos}
-    return any((above / PHANTOM_NOTE).is_file() for folder in folders for above in (folder, *folder.parents))
-
-
 def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
@@ -260,7 +253,8 @@ def _claim(output_dir: Path, settings: Mapping[str, Any], later: Collection[str]
     Those of `later` can be added to it.
     """
     path = output_dir / "experiment.json"
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    # folders of before have no overrides
+    earlier = {_OVERRIDES: {}, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
     if earlier:
         compared = [key for key in settings if key in earlier or key not in later]
         differing = sorted(key for key in compared if earlier.get(key) != settings[key])

@@ -210,6 +210,15 @@ def experiment(
         Optional[LayoutName],  # noqa: UP045
         typer.Option(help="Its layout, where it is not the table's own."),
     ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--set",
+            metavar="ID=VALUE",
+            help="Override an id of the bundle's configs in every training and evaluation, e.g. `--set max_epochs=5`;"
+            " can be given several times. Not for an id that makes the rows what they are.",
+        ),
+    ] = None,
 ) -> None:
     """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
 
@@ -221,6 +230,7 @@ def experiment(
     chosen = find_bundle(bundle)
     presets = _presets(chosen, preset)
     from tinylesions.apps.experiment import run_experiment
+    from tinylesions.apps.experiment_overrides import parse_overrides
 
     run_experiment(
         chosen,
@@ -235,6 +245,7 @@ def experiment(
         pretrained=pretrained,
         evaluation_dir=evaluation_dir,
         evaluation_layout=evaluation_layout.value if evaluation_layout else None,
+        overrides=parse_overrides(set_ or []),
     )
 
 

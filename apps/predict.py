@@ -84,10 +84,11 @@ def predict(
             network is on a CPU, 4 where it is on a GPU.
 
     Raises:
-        InputError: no photo, no weights, weights that do not fit, no such device, an override that is not for this
-            bundle, an output folder that cannot be written.
+        InputError: no photo, an array of tiles, no weights, weights that do not fit, no such device, an override that
+            is not for this bundle, an output folder that cannot be written.
     """
     paths = find_photos(inputs, exclude=output_dir)
+    _refuse_arrays(paths, bundle)
     weights = weights or bundle.weights
     places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir}
     if device is not None:
@@ -172,6 +173,16 @@ def _sha256(parser: ConfigParser, weights: Path) -> str | dict[str, str]:
     if "checkpoints" not in parser:
         return file_sha256(weights)
     return {name: file_sha256(path) for name, path in parser.get_parsed_content("checkpoints").items()}
+
+
+def _refuse_arrays(paths: Sequence[Path], bundle: Bundle) -> None:
+    """Nothing in an array says which of its tiles is meant."""
+    array = next((path for path in paths if path.suffix.lower() == ".npy"), None)
+    if array is not None and bundle.item == "tile":
+        raise InputError(
+            f"{array}: tiles are image files; those of a CoNIC array are predicted by the bundle's evaluate config with"
+            " --save_predictions True."
+        )
 
 
 def _usable(device: str) -> str:

@@ -2,7 +2,6 @@
 
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .class_frequencies import class_frequencies
-from .class_names import load_class_names, save_class_names
 from .conic import conic
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
@@ -25,7 +24,15 @@ from .lesions import (
 )
 from .masks import read_mask, read_masks, write_mask
 from .monusac import monusac
-from .nuclei import CONIC_CLASSES, MONUSAC_CLASSES
+from .nuclei import (
+    BINARY_CLASSES,
+    CONIC_CLASSES,
+    MODELS,
+    MONUSAC_CLASSES,
+    RESULTS,
+    checked_class_names,
+    nuclei_models,
+)
 from .nuclei_labels import read_nuclei, read_tile
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
 from .pseudo_labels import (
@@ -39,10 +46,13 @@ from .pseudo_labels import (
 from .registry import LAYOUTS, Layout, layout_classes, read_layout
 from .splits import multilabel_split, stratified_split
 from .tasks import TASKS, labels_digest, scored_tasks, task_items
+from .tile_sets import read_tiles, select_tiles
+from .training_record import load_training_record, record_training
 from .twins import Twins, find_twins, leaving_out_twins, sharing_labels
 
 __all__ = [
     "ALL_LESIONS",
+    "BINARY_CLASSES",
     "CLASSES",
     "CONIC_CLASSES",
     "GRADES",
@@ -50,12 +60,14 @@ __all__ = [
     "LAYOUTS",
     "LESIONS",
     "LESION_CODES",
+    "MODELS",
     "MONUSAC_CLASSES",
     "OCTA_LESIONS",
     "OCTA_LESION_CODES",
     "OVERLAP_PRIORITY",
     "PHOTO_SUFFIXES",
     "REFERABLE_GRADE",
+    "RESULTS",
     "TASKS",
     "CheckReport",
     "CheckRow",
@@ -64,6 +76,7 @@ __all__ = [
     "Twins",
     "check_datalist",
     "check_pseudo_root",
+    "checked_class_names",
     "class_frequencies",
     "conic",
     "ddr_grading",
@@ -81,10 +94,11 @@ __all__ = [
     "labels_digest",
     "layout_classes",
     "leaving_out_twins",
-    "load_class_names",
     "load_datalist",
+    "load_training_record",
     "monusac",
     "multilabel_split",
+    "nuclei_models",
     "photo_ids",
     "photo_size",
     "read_layout",
@@ -95,10 +109,12 @@ __all__ = [
     "read_pseudo_grades",
     "read_pseudo_masks",
     "read_tile",
-    "save_class_names",
+    "read_tiles",
+    "record_training",
     "save_datalist",
     "scored_tasks",
     "select",
+    "select_tiles",
     "sharing_labels",
     "stratified_split",
     "task_items",

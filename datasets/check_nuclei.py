@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
+from .nuclei import checked_class_names
 from .nuclei_labels import read_nuclei, read_tile, tile_size
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class NucleiReport:
         return _sum(row.pixels for row in self.rows)
 
     @property
+    def absent(self) -> list[str]:
+        """The classes without a pixel in any tile; none where no label could be read at all."""
+        pixels = self.pixels
+        return [name for name, count in pixels.items() if not count] if any(pixels.values()) else []
+
+    @property
     def nuclei(self) -> Counter[str]:
         """Class -> number of its nuclei in all tiles."""
         return _sum(row.nuclei for row in self.rows)
@@ -106,9 +113,12 @@ def iter_check_nuclei(items: Iterable[Mapping[str, Any]], class_names: Sequence[
     Args:
         items: a datalist, as the reader of a layout of nuclei gives it.
         class_names: the K classes, the background first.
+
+    Raises:
+        InputError: names that `checked_class_names` refuses.
     """
-    for item in items:
-        yield _check_item(item, class_names)
+    names = checked_class_names(class_names)
+    return (_check_item(item, names) for item in items)
 
 
 def _check_item(item: Mapping[str, Any], class_names: Sequence[str]) -> NucleiRow:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tqdm import tqdm
 
 from .atomic import atomic_path
 from .errors import InputError
+from .nuclei import checked_class_names
 from .nuclei_labels import read_nuclei, tile_size
 
 __all__ = ["class_frequencies"]
@@ -21,7 +24,7 @@ __all__ = ["class_frequencies"]
 def class_frequencies(
     items: Sequence[Mapping[str, Any]], class_names: Sequence[str], cache: Path | str | None = None
 ) -> list[float]:
-    """Return the share of each class among the pixels of all items.
+    """Return the share of each class among the pixels of all items, and warn of classes without a pixel.
 
     Args:
         items: of a datalist of nuclei, as a rule those to train on.
@@ -33,24 +36,37 @@ def class_frequencies(
         K floats whose sum is 1, 0.0 for a class without a pixel.
 
     Raises:
-        InputError: there is no item, a label that `read_nuclei` refuses, or the cache cannot be written.
+        InputError: there is no item, a label that `read_nuclei` refuses, names that `checked_class_names` refuses, or
+            the cache cannot be written.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     image, label = f"{folder}/images.npy", f"{folder}/labels.npy"
         ...     np.save(image, np.zeros((1, 2, 4, 3), np.uint8))
-        ...     np.save(label, np.array([[[[0, 0], [0, 0], [1, 2], [1, 2]]] * 2]))
+        ...     np.save(label, np.array([[[[0, 0], [0, 0], [1, 2], [2, 1]]] * 2]))
         ...     item = {"id": "a", "image": image, "label": label, "index": 0}
         ...     class_frequencies([item], ("background", "lymphocyte", "epithelial"))
-        [0.5, 0.0, 0.5]
+        [0.5, 0.25, 0.25]
     """
     if not items:
         raise InputError("there is no tile to count classes in: choose another split or data set.")
-    if cache is None:
-        return _count(items, class_names)
+    class_names = checked_class_names(class_names)
+    frequencies = _count(items, class_names) if cache is None else _count_once(items, class_names, Path(cache))
+    absent = [name for name, share in zip(class_names, frequencies, strict=True) if not share]
+    if absent:
+        it = "it" if len(absent) == 1 else "them"
+        warnings.warn(
+            f"no training pixel is of {' or '.join(absent)}, which cannot be learnt so: add tiles that hold {it}, or"
+            f" take {it} out of class_names (and out of the numbers of a labels.npy)",
+            stacklevel=2,
+        )
+    return frequencies
+
+
+def _count_once(items: Sequence[Mapping[str, Any]], class_names: Sequence[str], cache: Path) -> list[float]:
     digest = _digest(items, class_names)
-    kept = _load(Path(cache), digest)
+    kept = _load(cache, digest, len(class_names))
     if kept is not None:
         return kept
     frequencies = _count(items, class_names)
@@ -87,7 +103,7 @@ def _state(path: str) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _load(cache: Path, digest: str) -> list[float] | None:
+def _load(cache: Path, digest: str, classes: int) -> list[float] | None:
     """Return what the cache keeps of this digest, or None: what is not readable is counted anew."""
     if not cache.is_file():
         return None
@@ -97,4 +113,7 @@ def _load(cache: Path, digest: str) -> list[float] | None:
         return None
     if not isinstance(content, dict) or content.get("digest") != digest:
         return None
-    return [float(share) for share in content["frequencies"]]
+    shares = content.get("frequencies")
+    if not isinstance(shares, list) or not all(isinstance(share, float) and 0 <= share <= 1 for share in shares):
+        return None
+    return shares if len(shares) == classes and math.isclose(sum(shares), 1) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
+from .nuclei import checked_class_names
 from .nuclei_outlines import draw_nuclei
 from .photos import photo_size, read_photo
 from .tile_arrays import open_labels, open_tiles, pick
@@ -62,7 +63,7 @@ def read_nuclei(
 
     Raises:
         InputError: the file is missing or unreadable, of another size, has a class beyond `class_names`, or a pixel
-            that has only one of nucleus and class.
+            that has only one of nucleus and class; or names that `checked_class_names` refuses.
 
     Example:
         >>> import tempfile
@@ -75,6 +76,7 @@ def read_nuclei(
         >>> nuclei.shape, nuclei[2, 2].tolist(), int(nuclei[..., 1].sum())
         ((8, 8, 2), [7, 1], 9)
     """
+    class_names = checked_class_names(class_names)
     if not _holds_many(label):
         return draw_nuclei(label, class_names, (int(size[0]), int(size[1])))
     labels = open_labels(label)

@@ -9,12 +9,23 @@ import torch
 from ignite.engine import Engine
 from ignite.metrics.metric import reinit__is_reduced
 
+from tinylesions.datasets import BINARY_CLASSES
 from tinylesions.handlers.pixel_metric import PixelMetricHandler
 from tinylesions.metrics import CLASS_SCORES, ClassOverlapMetric, Estimate
+from tinylesions.metrics.drawn_score import DrawnScore
 
-__all__ = ["BINARY_CLASSES", "ClassScores", "metrics_of_classes"]
+__all__ = ["ClassScores", "drawn_scores", "metrics_of_classes"]
 
-BINARY_CLASSES = ("background", "foreground")
+
+def drawn_scores(engine: Engine) -> dict[str, tuple[Sequence[str], DrawnScore]]:
+    """What the handlers of classes leave in an engine's state: columns and score by prefix and name, ``combined_iou``.
+
+    The ends of two intervals do not tell that of a difference, the draws do.
+    """
+    state: Any = engine.state
+    if not hasattr(state, "drawn_scores"):
+        state.drawn_scores = {}
+    return state.drawn_scores
 
 
 def metrics_of_classes(estimate: Estimate, pattern: str, columns: Sequence[str], intervals: bool) -> dict[str, float]:
@@ -33,7 +44,8 @@ class ClassScores(PixelMetricHandler):
     ``engine.state.metrics`` gets the mean IoU under the metric's own name and, for every class, ``mean`` and
     ``foreground``, each name of `CLASS_SCORES` as ``iou_<class>``, the same with ``_low`` and ``_high`` for the ends
     of the interval. ``foreground`` is any class against the background, and is not in the mean. ``images`` and, where
-    they are given, ``sources`` are how many there were. What has no value is NaN, see :class:`ClassOverlapMetric`.
+    they are given, ``sources`` are how many there were. What has no value is NaN, see :class:`ClassOverlapMetric`. The
+    scores' draws go to :func:`drawn_scores`.
 
     Args:
         class_names: the classes, the background first. With exactly ``["background", "foreground"]`` every class
@@ -85,13 +97,14 @@ class ClassScores(PixelMetricHandler):
     def completed(self, engine: Engine, name: str) -> None:
         """Put the values into the engine's metrics."""
         metrics = engine.state.metrics
-        for score, estimate in self.metric_fn.aggregate().items():
+        for score, drawn in self.metric_fn.drawn_scores().items():
             pattern = f"{self.prefix}{score}_{{column}}"
-            metrics |= metrics_of_classes(estimate, pattern, self.columns, self.intervals)
+            metrics |= metrics_of_classes(drawn.estimate(), pattern, self.columns, self.intervals)
+            drawn_scores(engine)[f"{self.prefix}{score}"] = self.columns, drawn
         metrics[f"{self.prefix}images"] = len(self.metric_fn.image_counts())
-        sources = self.metric_fn.number_of_sources()
-        if sources is not None:
-            metrics[f"{self.prefix}sources"] = sources
+        sources = self.metric_fn.source_names()
+        if sources:
+            metrics[f"{self.prefix}sources"] = len(sources)
         metrics[name] = metrics[f"{self.prefix}iou_mean"]
 
 

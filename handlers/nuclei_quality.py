@@ -8,7 +8,8 @@ from typing import Any
 from ignite.engine import Engine
 from ignite.metrics.metric import reinit__is_reduced
 
-from tinylesions.handlers.class_scores import BINARY_CLASSES, metrics_of_classes
+from tinylesions.datasets import BINARY_CLASSES
+from tinylesions.handlers.class_scores import drawn_scores, metrics_of_classes
 from tinylesions.handlers.pixel_metric import PixelMetricHandler
 from tinylesions.metrics import NucleiQualityMetric
 
@@ -20,7 +21,8 @@ class NucleiQuality(PixelMetricHandler):
 
     ``engine.state.metrics`` gets ``pq_<class>`` for each class but the background, ``pq_mean`` for mPQ+ and
     ``pq_foreground`` for bPQ, the same with ``_low`` and ``_high`` for the ends of the interval, and mPQ+ under the
-    metric's own name. What has no value is NaN, see :class:`NucleiQualityMetric`.
+    metric's own name. What has no value is NaN, see :class:`NucleiQualityMetric`. The score's draws go to
+    :func:`drawn_scores`.
 
     Args:
         class_names: the classes, the background first. With exactly ``["background", "foreground"]`` the nuclei have
@@ -53,8 +55,9 @@ class NucleiQuality(PixelMetricHandler):
         """Put the values into the engine's metrics."""
         metrics = engine.state.metrics
         columns = [*self.nuclei, "foreground", "mean"]
-        for score, estimate in self.metric_fn.aggregate().items():
-            values = metrics_of_classes(estimate, f"{self.prefix}{score}_{{column}}", columns, intervals=True)
+        for score, drawn in self.metric_fn.drawn_scores().items():
+            values = metrics_of_classes(drawn.estimate(), f"{self.prefix}{score}_{{column}}", columns, intervals=True)
+            drawn_scores(engine)[f"{self.prefix}{score}"] = columns, drawn
             if not self.nuclei:  # a mean over no classes
                 values = {key: value for key, value in values.items() if not key.startswith(f"{self.prefix}pq_mean")}
             metrics |= values

@@ -23,7 +23,7 @@ def run_for_each(id: str, values: Sequence[Any], run_id: str, **shared: Any) -> 
 
     Args:
         id: of the config.
-        values: what it is in turn.
+        values: what it is in turn; a text is one value.
         run_id: what runs.
         shared: values of other ids, the same in every run; for what an expression would give anew each time, such as
             a folder named by the time.
@@ -36,7 +36,7 @@ def run_for_each(id: str, values: Sequence[Any], run_id: str, **shared: Any) -> 
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns that logging_file is False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config.json")
-        for value in values:
+        for value in [values] if isinstance(values, str) else values:
             ConfigParser.export_config_file({**config, **shared, id: value}, str(file))
             workflow = ConfigWorkflow(
                 config_file=str(file),

@@ -7,6 +7,7 @@ from monai.utils import convert_to_tensor
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
+from tinylesions.datasets.errors import InputError
 from tinylesions.losses.label_map import label_map, two_classes
 
 __all__ = ["OnlineBootstrappingLoss"]
@@ -31,7 +32,7 @@ class OnlineBootstrappingLoss(_Loss):
             before the first call. It is no part of the state dict.
 
     Raises:
-        ValueError: `hard_pixels` below 1.
+        InputError: `hard_pixels` is no whole number of 1 or more.
 
     Example:
         >>> loss = OnlineBootstrappingLoss(hard_pixels=10)
@@ -44,8 +45,8 @@ class OnlineBootstrappingLoss(_Loss):
     chosen_counts: torch.Tensor
 
     def __init__(self, hard_pixels: int = 512) -> None:
-        if hard_pixels < 1:
-            raise ValueError(f"hard_pixels must be 1 or more, not {hard_pixels!r}.")
+        if not isinstance(hard_pixels, int) or hard_pixels < 1:
+            raise InputError(f"hard_pixels is {hard_pixels!r}: choose a whole number of pixels, 1 or more.")
         super().__init__()
         self.hard_pixels = hard_pixels
         self.register_buffer("chosen_counts", torch.zeros(0, dtype=torch.int64), persistent=False)

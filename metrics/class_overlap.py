@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from tinylesions.metrics.pixel_protocols import Estimate
+from tinylesions.metrics.drawn_score import DrawnScore
 from tinylesions.metrics.pooled_counts import PooledCountsMetric
 
 __all__ = ["CLASS_SCORES", "ClassOverlapMetric", "class_overlap", "confusion_matrix"]
@@ -110,7 +110,7 @@ class ClassOverlapMetric(PooledCountsMetric):
         """Pixels (K, K) int64 of each true class, the row, and predicted class, the column, of all images."""
         return self.image_counts().sum(0)
 
-    def aggregate(self) -> dict[str, Estimate]:
+    def drawn_scores(self) -> dict[str, DrawnScore]:
         """Each score of `CLASS_SCORES`, of the K classes, of the foreground where it is wanted, and the mean."""
         matrices = self.source_counts()
         columns = [matrices.diagonal(dim1=1, dim2=2), matrices.sum(1), matrices.sum(2)]
@@ -120,5 +120,5 @@ class ClassOverlapMetric(PooledCountsMetric):
             counts = torch.cat([counts, torch.stack(parts, dim=-1)[:, None]], dim=1)
         held = counts[..., 2] > 0
         return {
-            name: self.estimate(counts, partial(_score, name=name), held, self.num_classes) for name in CLASS_SCORES
+            name: self.drawn_score(counts, partial(_score, name=name), held, self.num_classes) for name in CLASS_SCORES
         }

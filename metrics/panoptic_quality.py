@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tinylesions.metrics.pixel_protocols import Estimate
+from tinylesions.metrics.drawn_score import DrawnScore
 from tinylesions.metrics.pooled_counts import PooledCountsMetric
 
 __all__ = ["NucleiQualityMetric", "match_nuclei", "panoptic_quality"]
@@ -119,8 +119,8 @@ class NucleiQualityMetric(PooledCountsMetric):
         image = image.masked_fill(quality.isnan(), 0)
         return torch.cat([torch.from_numpy(match_nuclei(*pair, self.num_classes)), image])
 
-    def aggregate(self) -> dict[str, Estimate]:
+    def drawn_scores(self) -> dict[str, DrawnScore]:
         """The score ``pq``, of the classes of nuclei, of the foreground, and the mean over the classes."""
         counts = self.source_counts()
         held = counts[..., [0, 2]].sum(-1) > 0  # matched or missed
-        return {"pq": self.estimate(counts, panoptic_quality, held, self.num_classes)}
+        return {"pq": self.drawn_score(counts, panoptic_quality, held, self.num_classes)}

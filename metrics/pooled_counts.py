@@ -11,7 +11,8 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from monai.utils import convert_to_tensor, string_list_all_gather
 
-from tinylesions.metrics.bootstrap import percentile_interval, resample, resampled_values
+from tinylesions.metrics.bootstrap import resample, resampled_values
+from tinylesions.metrics.drawn_score import DrawnScore
 from tinylesions.metrics.pixel_protocols import Estimate
 
 __all__ = ["PooledCountsMetric"]
@@ -20,14 +21,15 @@ __all__ = ["PooledCountsMetric"]
 class PooledCountsMetric(CumulativeIterationMetric):
     """Scores of counts that are summed over images before anything is divided.
 
-    Subclasses count one image in `count` and name their scores in `aggregate`, with `estimate`. Call it with `y_pred`
-    and `y`, batches or lists, and optionally `sources`, the name of what each image was cut from.
+    Subclasses count one image in `count` and name their scores in `drawn_scores`, with `drawn_score`. Call it with
+    `y_pred` and `y`, batches or lists, and optionally `sources`, the name of what each image was cut from.
 
     The intervals hold the middle 95 % of what a score is on sources drawn with replacement from those given, since
     patches of one tile resemble each other; on images where no sources are given. The draws are seeded and do not
-    depend on the images' order. A class that the truth of fewer than two sources holds has no interval (NaN), and
-    nor has the mean where that is so of one of the classes it is taken over. A draw is left out for a class that has
-    no value in it.
+    depend on the images' order. Those of one seed are the same sources for every metric that is given them, so that
+    scores can be subtracted draw by draw, see :meth:`DrawnScore.minus`. A class that the truth of fewer than two
+    sources holds has no interval (NaN), and nor has the mean where that is so of one of the classes it is taken over.
+    A draw is left out for a class that has no value in it.
 
     Args:
         replicates: number of draws; 0 for no intervals (all NaN).
@@ -59,8 +61,12 @@ class PooledCountsMetric(CumulativeIterationMetric):
         """Counts of one image, which add up over images."""
 
     @abstractmethod
+    def drawn_scores(self) -> dict[str, DrawnScore]:
+        """Each score with its values on the draws."""
+
     def aggregate(self) -> dict[str, Estimate]:
-        """Each score with its interval."""
+        """Each score of `drawn_scores` with its interval."""
+        return {name: score.estimate() for name, score in self.drawn_scores().items()}
 
     def _compute_list(self, y_pred: Any, y: Any = None, **kwargs: Any) -> list[Any]:
         counts = []
@@ -86,22 +92,24 @@ class PooledCountsMetric(CumulativeIterationMetric):
             ValueError: some images were given with a source and some without.
         """
         counts, sources = self.image_counts(), string_list_all_gather(self._sources)
-        if sources:
-            if len(sources) != len(counts):
-                raise ValueError(f"{len(counts)} images, but {len(sources)} sources: give the source of every image")
-            names, index = np.unique(sources, return_inverse=True)
-            summed = counts.new_zeros(len(names), *counts.shape[1:])
-            counts = summed.index_add_(0, torch.from_numpy(index), counts)
-        # processes gather the images in another order, and a draw shall mean the same ones
-        return counts[torch.from_numpy(np.lexsort(counts.flatten(1).T.numpy()))]
+        if sources and len(sources) != len(counts):
+            raise ValueError(f"{len(counts)} images, but {len(sources)} sources: give the source of every image")
+        names, index = np.unique(sources or [""] * len(counts), return_inverse=True)
+        # processes gather the images in another order, and a draw shall mean the same ones, by name where they have one
+        order = torch.from_numpy(np.lexsort([*counts.flatten(1).T.numpy(), index]))
+        counts = counts[order]
+        if not sources:
+            return counts
+        summed = counts.new_zeros(len(names), *counts.shape[1:])
+        return summed.index_add_(0, torch.from_numpy(index)[order], counts)
 
-    def number_of_sources(self) -> int | None:
-        """Sources of all processes; None where none were given."""
-        return len(set(string_list_all_gather(self._sources))) or None
+    def source_names(self) -> tuple[str, ...]:
+        """Sources of all processes in the order of `source_counts`; none where none were given."""
+        return tuple(sorted(set(string_list_all_gather(self._sources))))
 
-    def estimate(
+    def drawn_score(
         self, counts: torch.Tensor, score: Callable[[torch.Tensor], torch.Tensor], held: torch.Tensor, classes: int
-    ) -> Estimate:
+    ) -> DrawnScore:
         """A score of each column and its mean over those of the first that the truth holds.
 
         Which classes these are depends on the images alone: were it on the prediction, a mean would rise where the last
@@ -114,20 +122,16 @@ class PooledCountsMetric(CumulativeIterationMetric):
             classes: the number of columns that the mean is taken over, as far as the truth holds them.
 
         Returns:
-            Three of (C + 1,) float64, the mean at the end.
+            Score of C + 1 columns, the mean at the end.
         """
         value = score(counts.sum(0).double())
         value = torch.cat([value, _mean_of(value, held.any(0), classes)])
-        if self.replicates == 0:
-            return Estimate(value, *[torch.full_like(value, torch.nan)] * 2)
+        unknown = held.sum(0) < 2
+        of_mean = (unknown & held.any(0))[:classes].any(0, keepdim=True)
         draws = resample(len(counts), self.replicates, self.seed)
         drawn = resampled_values(counts, score, draws)
         drawn = torch.cat([drawn, _mean_of(drawn, draws @ held.double() > 0, classes)], dim=1)
-        unknown = held.sum(0) < 2
-        of_mean = (unknown & held.any(0))[:classes].any(0, keepdim=True)
-        unknown = torch.cat([unknown, of_mean])
-        low, high = (end.masked_fill(unknown, torch.nan) for end in percentile_interval(drawn))
-        return Estimate(value, low, high)
+        return DrawnScore(value, drawn, ~torch.cat([unknown, of_mean]), self.source_names(), self.seed)
 
 
 def _mean_of(values: torch.Tensor, held: torch.Tensor, classes: int) -> torch.Tensor:

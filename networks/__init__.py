@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylesions.networks.architectures import find_architecture
+from tinylesions.networks.architectures import build_network, describe_network, find_architecture, find_choice
 from tinylesions.networks.attention import (
     ATTENTIONS,
     CBAM,
@@ -53,8 +53,11 @@ __all__ = [
     "VGG16UNet",
     "VGG16UNetPlusPlus",
     "attention_block",
+    "build_network",
+    "describe_network",
     "find_architecture",
     "find_checkpoints",
+    "find_choice",
     "load_checkpoint",
     "load_checkpoints",
     "load_vgg16_weights",

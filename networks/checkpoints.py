@@ -43,7 +43,7 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> nn.Modu
         wrong = sorted(weights.keys() ^ own.keys(), key=str)
         raise InputError(
             f"{path} does not fit {name}: {len(wrong)} parameters are in one and not in the other, such as {wrong[0]}:"
-            " name weights of this network, or build the network they were trained with."
+            " name weights of this network, or build the network they were trained with (the preset, if it was one)."
         )
     wrong = [key for key in own if own[key].shape != weights[key].shape]
     if wrong:

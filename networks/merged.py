@@ -43,25 +43,27 @@ class MergedNetworks(nn.Module):
         return torch.cat(outputs, dim=1)
 
 
-def find_checkpoints(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Path]:
+def find_checkpoints(path: str | os.PathLike[str], names: str | Sequence[str]) -> dict[str, Path]:
     """Find the weights of networks that are trained one by one: ``<name>.pt``.
 
     Args:
         path: the folder of the files, or one of them, which stands for itself alone.
-        names: of the networks.
+        names: of the networks; a string is one name.
 
     Returns:
         name → file, for those that are there, in the order of `names`. A warning names those that are not; where none
         is there, that is left to :func:`load_checkpoints`.
     """
     path = Path(path)
+    names = [names] if isinstance(names, str) else names
     if path.is_file():
         return {path.stem: path} if path.stem in names else {}
     found = {name: path / f"{name}.pt" for name in names if (path / f"{name}.pt").is_file()}
     absent = [name for name in names if name not in found]
     if found and absent:
         files = " and no ".join(f"{name}.pt" for name in absent)
-        warnings.warn(f"{path} has no {files}: {' and '.join(absent)} will not be looked for", stacklevel=2)
+        verb = "is" if len(absent) == 1 else "are"
+        warnings.warn(f"{path} has no {files}: {' and '.join(absent)} {verb} left out", stacklevel=2)
     return found
 
 

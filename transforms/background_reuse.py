@@ -9,9 +9,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from tinylesions.datasets import MODELS, RESULTS, nuclei_models
+
 __all__ = [
-    "MODELS",
-    "RESULTS",
     "NucleiClassMapsd",
     "NucleiProbabilitiesd",
     "checked_models",
@@ -19,27 +19,23 @@ __all__ = [
     "reuse_background",
 ]
 
-MODELS = ("multi_class", "binary")
-"""The networks, in the order of their channels: K of the classes, then one of nucleus or not."""
-
-RESULTS = (*MODELS, "combined")
-"""The results: that of each network, and of both."""
-
 
 def checked_models(models: Iterable[str]) -> tuple[str, ...]:
     """Return the networks of a prediction.
 
     Raises:
-        ValueError: they are not some of :data:`MODELS` in that order.
+        InputError: there is no name, or one that is none of :data:`~tinylesions.datasets.MODELS`.
+        ValueError: they are in another order, so that the channels would be, too.
     """
-    names = (models,) if isinstance(models, str) else tuple(models)
-    if not names or names != tuple(name for name in MODELS if name in names):
-        raise ValueError(f"models are some of {', '.join(MODELS)}, in this order, got {list(names)}")
+    given = (models,) if isinstance(models, str) else tuple(models)
+    names = tuple(nuclei_models(given))
+    if names != given:
+        raise ValueError(f"models are some of {', '.join(MODELS)}, in this order, got {list(given)}")
     return names
 
 
 def nuclei_results(models: Iterable[str]) -> tuple[str, ...]:
-    """Which of :data:`RESULTS` networks give.
+    """Which of :data:`~tinylesions.datasets.RESULTS` networks give.
 
     Example:
         >>> nuclei_results(["binary"]), nuclei_results(["multi_class", "binary"])
@@ -74,11 +70,12 @@ class NucleiProbabilitiesd(MapTransform):
     Args:
         keys: keys of logits (C, H, W) on any device: K channels with ``["multi_class"]``, one with ``["binary"]``,
             K + 1 with both.
-        models: the networks, some of :data:`MODELS` in that order.
+        models: the networks, some of :data:`~tinylesions.datasets.MODELS` in that order.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
-        ValueError: the models are others, or the channels do not fit them.
+        InputError: there is no such model.
+        ValueError: the models are in another order, or the channels do not fit them.
     """
 
     def __init__(self, keys: KeysCollection, models: Iterable[str] = MODELS, allow_missing_keys: bool = False) -> None:
@@ -108,11 +105,12 @@ class NucleiClassMapsd(MapTransform):
     Args:
         keys: key of probabilities (C, H, W) as :class:`NucleiProbabilitiesd` gives them. They need not add up to 1,
             as after an interpolation.
-        models: the networks, some of :data:`MODELS` in that order.
+        models: the networks, some of :data:`~tinylesions.datasets.MODELS` in that order.
         allow_missing_keys: do not raise where the key is missing.
 
     Raises:
-        ValueError: the models are others, the channels do not fit them, or there are more classes than 256.
+        InputError: there is no such model.
+        ValueError: the models are in another order, the channels do not fit them, or there are more classes than 256.
 
     Example:
         >>> probabilities = torch.tensor([0.2, 0.7, 0.1, 0.4])[:, None, None]

@@ -8,7 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from tinylesions.datasets import read_nuclei, read_tile
+from tinylesions.datasets import checked_class_names, read_nuclei, read_tile
 from tinylesions.transforms.load import meta_tensor
 
 __all__ = ["LoadNucleid", "LoadTiled"]
@@ -67,7 +67,8 @@ class LoadNucleid(MapTransform):
         allow_missing_keys: do not raise where the key is missing.
 
     Raises:
-        InputError: the labels are missing, unreadable, of another size, or of other classes.
+        InputError: the labels are missing, unreadable, of another size, or of other classes; or names of classes that
+            `checked_class_names` refuses.
     """
 
     def __init__(
@@ -80,9 +81,7 @@ class LoadNucleid(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if len(class_names) < 2:
-            raise ValueError(f"class_names are the background and a class or more, got {list(class_names)}")
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(checked_class_names(class_names))
         self.nuclei_key = nuclei_key
         self.photo_key = photo_key
         self.index_key = index_key

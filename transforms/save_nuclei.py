@@ -14,9 +14,9 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy
 from PIL import Image
 
-from tinylesions.datasets import read_tile
+from tinylesions.datasets import BINARY_CLASSES, MODELS, checked_class_names, read_tile
 from tinylesions.datasets.atomic import atomic_folder
-from tinylesions.transforms.background_reuse import MODELS, checked_models, nuclei_results
+from tinylesions.transforms.background_reuse import checked_models, nuclei_results
 from tinylesions.transforms.lesion_images import write_jpeg, write_probability
 from tinylesions.transforms.lesion_table import write_table
 from tinylesions.transforms.names import output_name
@@ -26,8 +26,6 @@ from tinylesions.transforms.nuclei_overlay import draw_nuclei
 from tinylesions.transforms.nuclei_table import nuclei_table, removed_by_reuse, tile_summary
 
 __all__ = ["SaveNucleid"]
-
-_BINARY_CLASSES = ("background", "foreground")
 
 
 class SaveNucleid(MapTransform):
@@ -55,7 +53,7 @@ class SaveNucleid(MapTransform):
             :class:`~tinylesions.transforms.background_reuse.NucleiClassMapsd` under their own names.
         output_dir: folder of the tiles' folders.
         class_names: the K classes of the multi-class network, the background first.
-        models: the networks, some of :data:`~tinylesions.transforms.background_reuse.MODELS` in that order.
+        models: the networks, some of :data:`~tinylesions.datasets.MODELS` in that order.
         minimum_area: connected pieces of fewer pixels are no nuclei; the class maps keep them.
         id_key: key of the tile's name, which names its folder.
         photo_key: key of the path of the tile's file; the overlay is drawn into its original pixels.
@@ -63,9 +61,10 @@ class SaveNucleid(MapTransform):
         allow_missing_keys: do not raise where the prediction is missing.
 
     Raises:
-        InputError: the id cannot name a folder, the tile cannot be read, or the folder cannot be written.
+        InputError: there is no such model, the names of classes are refused (`checked_class_names`), the id cannot name
+            a folder, the tile cannot be read, or the folder cannot be written.
         ValueError: the prediction has another number of channels, or another size than the tile, or the models are
-            others.
+            in another order.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class SaveNucleid(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_dir = Path(output_dir)
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(checked_class_names(class_names))
         self.models = checked_models(models)
         self.results = nuclei_results(self.models)
         self.minimum_area = minimum_area
@@ -129,13 +128,13 @@ class SaveNucleid(MapTransform):
         probabilities = convert_to_numpy(prediction.float())
         for result, class_map in maps.items():
             _write_class_map(
-                class_map, _BINARY_CLASSES if result == "binary" else self.class_names, folder / f"{result}.png"
+                class_map, BINARY_CLASSES if result == "binary" else self.class_names, folder / f"{result}.png"
             )
         if "binary" in maps:
             write_probability(probabilities[-1], folder / "foreground.png")
         names: tuple[str, ...] = self.class_names
         if "multi_class" not in maps:
-            names, probabilities = _BINARY_CLASSES, np.concatenate([1 - probabilities, probabilities])
+            names, probabilities = BINARY_CLASSES, np.concatenate([1 - probabilities, probabilities])
         final = maps[facts["result"]]
         nuclei = nuclei_instances(final, self.minimum_area)
         table = nuclei_table(nuclei, probabilities[: len(names)], names)

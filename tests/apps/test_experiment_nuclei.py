@@ -69,10 +69,29 @@ def test_a_row_of_the_grid(run, tmp_path):
         for label in ("Dice", "IoU", "precision", "recall"):
             assert frame.loc[name, f"mean {label} measured"] == measured.loc[f"{label}, multi_class", "mean"]
         config = json.loads((tmp_path / folder / "train_config.json").read_text(encoding="utf-8"))
-        assert (config["class_weight_scheme"], config["hard_pixels"]) == (2, 512)
+        assert (config["class_weight_scheme"]["multi_class"], config["hard_pixels"]) == (2, 512)
     assert frame["mean IoU measured"].notna().sum() == 2
     text = (tmp_path / "table_4_3.md").read_text(encoding="utf-8")
     assert "The photos are phantoms (drawings): the measured figures say nothing about tissue." in text
+
+
+def test_overrides(run, data, tmp_path):
+    """Own classes, as of a data set in CoNIC's layout, a split at random and another network: scored as trained."""
+    names = ["background", "a", "b", "c", "d", "e", "f"]
+    overrides = {"class_names": names, "split_rule": "random", "test_share": 0.25, "max_epochs": 1}
+    overrides |= {"architectures#binary": "unet"}
+    frame, _ = run("table_4_20", tmp_path, overrides=overrides)
+    measured = scores(tmp_path / "plain")
+    assert set(names) <= set(measured)
+    assert frame.loc["background reused", "mean IoU measured"] == measured.loc["IoU, combined", "mean"]
+    config = json.loads((tmp_path / "plain" / "train_config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == {"multi_class": "deeplabv3_plus", "binary": "unet"}
+    assert len(pd.read_csv(tmp_path / "plain" / "multi_class" / "metrics.csv")) == 1
+    record = json.loads((tmp_path / "plain" / "training.json").read_text(encoding="utf-8"))
+    assert (record["class_names"], record["split_rule"], record["test_share"]) == (names, "random", 0.25)
+    assert record["networks"]["binary"]["architecture"] == "unet"
+    text = (tmp_path / "table_4_20.md").read_text(encoding="utf-8")
+    assert f"Measured on {data}, preset cpu, with class_names={names}, split_rule=random, test_share=0.25," in text
 
 
 def test_background_reuse(run, tmp_path):

@@ -47,6 +47,7 @@ def row(answer: str, name: str) -> list[str]:
 def test_table_of_the_splits(tinylesions, conic, tmp_path):
     answer = tinylesions("check-data", "conic", conic, "--csv", tmp_path / "tiles.csv")
     assert answer.code == 0
+    assert "warning" not in answer.out
     assert f"conic in {conic}: 24 tiles" in answer.out
     assert row(answer.out, "tiles") == ["18", "3", "3", "24"]
     assert row(answer.out, "sources") == ["6", "1", "1", "8"]
@@ -63,6 +64,7 @@ def test_other_classes(tinylesions, conic):
     answer = tinylesions("check-data", "conic", conic, "--class-names", "background, a,b,c,d,e,f,never")
     assert answer.code == 0
     assert row(answer.out, "never") == ["0", "0.00%"] * 4
+    assert "warning: no pixel is of never, which cannot be learnt so; if the classes" in answer.out
     answer = tinylesions("check-data", "conic", conic, "--class-names", "background,a,b")
     assert answer.code == 2
     assert answer.out.count("problem: tile_") == 16
@@ -94,6 +96,8 @@ def test_outlines(tinylesions, monusac):
     assert row(answer.out, "tiles") == ["4", "1", "1", "6"]
     assert "24×20 to 29×20" in answer.out
     assert row(answer.out, "lymphocyte")[-2] == "6"
+    assert "no pixel is of epithelial or macrophage or neutrophil, which" in answer.out
+    assert "with --class-names BACKGROUND,NAME,…" in answer.out
     next(monusac.rglob("*0003*.xml")).write_text(XML.format(name="Plasma"))
     answer = tinylesions("check-data", "monusac", monusac)
     assert answer.code == 2
@@ -105,9 +109,10 @@ def test_outlines(tinylesions, monusac):
     ("options", "sentence"),
     [
         (("--save-datalist", "list.json"), "a datalist holds no nuclei: leave --save-datalist out"),
-        (("--class-names", "background"), "class names are a background and a class or more"),
-        (("--class-names", "background,a,a"), "each once"),
-        (("--class-names", "background,,a"), "each once"),
+        (("--class-names", "background"), "class_names: ['background'] holds fewer than two names"),
+        (("--class-names", "background,a,a"), "'a' is there twice"),
+        (("--class-names", "background,,a"), "'' is no name"),
+        (("--class-names", "background,mean"), "'mean' already names a score"),
         (("--split-rule", "patient"), "no split_rule 'patient'"),
     ],
 )

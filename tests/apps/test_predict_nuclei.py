@@ -48,13 +48,18 @@ def make_network(channels: int) -> nn.Conv2d:
     return network
 
 
+def write_record(folder: Path, classes: list[str]) -> None:
+    record = {"class_names": classes, "spatial_size": [-1, -1], "networks": {}}
+    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+
+
 @pytest.fixture
 def models(tmp_path) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
     torch.save(make_network(len(CLASSES)).state_dict(), folder / "multi_class.pt")
     torch.save(make_network(1).state_dict(), folder / "binary.pt")
-    (folder / "classes.json").write_text(json.dumps(CLASSES), encoding="utf-8")
+    write_record(folder, CLASSES)
     return folder
 
 
@@ -166,7 +171,7 @@ def test_one_network_alone(run, models, tmp_path, model):
 def test_what_is_done_is_kept_until_the_classes_change(run, models, tmp_path):
     run(models)
     assert run(models).out.splitlines()[-1].startswith("0 tiles predicted, 5 already done")
-    (models / "classes.json").write_text(json.dumps([*CLASSES[:2], "macrophage"]), encoding="utf-8")
+    write_record(models, [*CLASSES[:2], "macrophage"])
     assert "5 tiles predicted" in run(models).out
     assert "macrophage_count" in pd.read_csv(tmp_path / "out" / "tiles.csv")
 
@@ -189,6 +194,15 @@ def test_a_bad_tile_does_not_stop_the_others(run, models, tiles, tmp_path):
     assert answer.out.splitlines()[-1].startswith("5 tiles predicted")
     assert answer.err.startswith("1 tile left out")
     assert pd.read_csv(tmp_path / "out" / "errors.csv")["file"].tolist() == [str(tiles / "bad.png")]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "IMAGES.NPY"])
+def test_an_array_of_tiles_is_refused(run, models, tiles, tmp_path, name):
+    np.save(tmp_path / "images.npy", np.zeros((2, 64, 64, 3), np.uint8))
+    (tmp_path / "images.npy").rename(tmp_path / name)
+    words = "tiles are image files; those of a CoNIC array are predicted by the bundle's evaluate config with"
+    assert f"{tmp_path / name}: {words} --save_predictions True." in run(models, inputs=tmp_path / name).problem
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stretched_tile_comes_back_at_its_own_size(run, models, bundle, tmp_path):

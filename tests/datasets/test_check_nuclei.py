@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinylesions.datasets import CONIC_CLASSES, MONUSAC_CLASSES, conic, monusac
+from tinylesions.datasets import CONIC_CLASSES, MONUSAC_CLASSES, InputError, conic, monusac
 from tinylesions.datasets.check_nuclei import NucleiReport, iter_check_nuclei
 
 from .layouts import SIZE, outlines, write_conic, write_monusac, write_photo
@@ -47,6 +47,20 @@ def test_counts(tmp_path, labels):
     assert frame.filter(like=" pixels").to_numpy().sum() == labels[..., 0].size
     assert frame["plasma nuclei"].sum() == report.nuclei["plasma"]
     assert frame["source"].nunique() == 3
+
+
+def test_classes_without_a_pixel(tmp_path, labels):
+    labels[labels[..., 1] == 3] = 0
+    items = conic(write_conic(tmp_path, [f"a{number}-0" for number in range(9)], labels))
+    assert check(items).absent == ["lymphocyte"]
+    assert check(items, (*CONIC_CLASSES, "new")).absent == ["lymphocyte", "new"]
+    assert check(items, CONIC_CLASSES[:2]).absent == []  # every label is refused
+
+
+@pytest.mark.parametrize("names", ["background,a", ("background",), ("background", "mean")])
+def test_wrong_names_are_refused_at_once(names):
+    with pytest.raises(InputError, match=r"^class_names: "):
+        iter_check_nuclei([], names)
 
 
 def test_wrong_patches_are_named(tmp_path, labels):

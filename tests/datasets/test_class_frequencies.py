@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def items(tmp_path):
     return conic(write_conic(tmp_path, [f"a{number}-0" for number in range(20)]))
 
 
+def absent(classes: str) -> pytest.WarningsRecorder:
+    return pytest.warns(UserWarning, match=f"^no training pixel is of {classes}, which cannot be learnt so: add tiles")
+
+
 @pytest.fixture
 def counted(monkeypatch) -> list[int]:
     """How many items each count looked at."""
@@ -43,7 +48,13 @@ def test_shares_of_the_given_items(items):
     for some in (items, items[:7], items[3:4]):
         labels = np.load(some[0]["label"])[[item["index"] for item in some], ..., 1]
         shares = np.bincount(labels.ravel().astype(int), minlength=7) / labels.size
-        found = class_frequencies(some, CONIC_CLASSES)
+        present = set(labels.ravel())
+        missing = [name for number, name in enumerate(CONIC_CLASSES) if number not in present]
+        assert len(missing) == {20: 0, 7: 1, 1: 5}[len(some)]
+        with absent(" or ".join(missing)) if missing else warnings.catch_warnings():
+            if not missing:
+                warnings.simplefilter("error")
+            found = class_frequencies(some, CONIC_CLASSES)
         assert found == pytest.approx(shares.tolist(), abs=1e-15)
         assert sum(found) == pytest.approx(1)
         assert all(type(share) is float for share in found)
@@ -51,7 +62,8 @@ def test_shares_of_the_given_items(items):
 
 def test_outlines(tmp_path):
     items = monusac(write_monusac(tmp_path, {"a": 1, "b": 1, "c": 1}))
-    found = class_frequencies(items, MONUSAC_CLASSES)
+    with absent("lymphocyte or macrophage or neutrophil"):
+        found = class_frequencies(items, MONUSAC_CLASSES)
     assert 9 <= found[1] * SIZE[0] * SIZE[1] <= 25  # a square of 4 × 4, with or without its rim
     assert found == pytest.approx([1 - found[1], found[1], 0, 0, 0])
 
@@ -69,7 +81,9 @@ def test_whatever_changes_is_counted_anew(items, tmp_path, counted):
     cache = tmp_path / "frequencies.json"
     class_frequencies(items, CONIC_CLASSES, cache)
     class_frequencies(items[1:], CONIC_CLASSES, cache)
-    class_frequencies(items[1:], (*CONIC_CLASSES, "new"), cache)
+    for _ in range(2):  # what the cache keeps is warned of again
+        with absent("new"):
+            class_frequencies(items[1:], (*CONIC_CLASSES, "new"), cache)
     assert counted == [20, 19, 19]
     again = class_frequencies(items[1:], CONIC_CLASSES, cache)
     label = items[0]["label"]
@@ -79,7 +93,8 @@ def test_whatever_changes_is_counted_anew(items, tmp_path, counted):
     labels[..., 1] = np.where(labels[..., 1] > 0, 1, 0)
     np.save(label, labels)
     os.utime(label, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000_000))
-    new = class_frequencies(items[1:], CONIC_CLASSES, cache)
+    with absent(" or ".join(CONIC_CLASSES[2:])):
+        new = class_frequencies(items[1:], CONIC_CLASSES, cache)
     assert new != again
     assert new[2:] == [0.0] * 5
     assert len(counted) == 5
@@ -93,9 +108,24 @@ def test_broken_cache_is_written_anew(items, tmp_path, content):
     assert json.loads(cache.read_text())["class_names"] == list(CONIC_CLASSES)
 
 
+@pytest.mark.parametrize(
+    "shares", [None, "1", [], [0.5, 0.5], [1.0] * 7, ["1.0"] * 7, [-1.0, 2.0, *[0.0] * 5], {"a": 1}]
+)
+def test_broken_shares_of_the_right_items_are_counted_anew(items, tmp_path, shares):
+    cache = tmp_path / "frequencies.json"
+    expected = class_frequencies(items, CONIC_CLASSES, cache)
+    content = json.loads(cache.read_text())
+    changed = {**content, "frequencies": shares}
+    cache.write_text(json.dumps({key: value for key, value in changed.items() if value is not None}))
+    assert class_frequencies(items, CONIC_CLASSES, cache) == expected
+    assert json.loads(cache.read_text()) == content
+
+
 def test_nothing_to_count_and_wrong_classes(items, tmp_path):
     with pytest.raises(InputError, match="no tile to count classes in"):
         class_frequencies([], CONIC_CLASSES)
+    with pytest.raises(InputError, match=r"^class_names: 'background,a' is no list"):
+        class_frequencies(items, "background,a")
     cache = tmp_path / "frequencies.json"
     with pytest.raises(InputError, match="give the class_names of this data set"):
         class_frequencies(items, CONIC_CLASSES[:3], cache)

@@ -17,6 +17,7 @@ from torch import nn
 
 from tinylesions.handlers import BestModel, ClassScores, ClassScoreTable, MetricsLog, NucleiQuality
 from tinylesions.handlers.class_score_table import CLASS_ROWS, class_score_table
+from tinylesions.handlers.score_differences import difference_cell
 from tinylesions.metrics import CLASS_SCORES, ClassOverlapMetric, NucleiQualityMetric
 
 NAMES = ["background", "epithelial", "lymphocyte", "eosinophil"]
@@ -154,7 +155,7 @@ def test_best_weights_and_log_of_a_training(tmp_path):
 
 def test_table_of_three_results(tmp_path, capsys):
     found = evaluate(items(), metrics_of(), (ClassScoreTable(NAMES, tmp_path),), runs=1)
-    assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+    assert {file.name for file in tmp_path.iterdir()} == {"differences.csv", "scores.csv"}
     assert b"\r" not in (tmp_path / "scores.csv").read_bytes()
     table = pd.read_csv(tmp_path / "scores.csv", index_col="score")
     assert table.index.tolist() == [
@@ -232,7 +233,7 @@ def test_printed_table_fits_a_terminal(tmp_path, capsys):
     evaluate(items(7, last=True), metrics_of(names=CONIC), (ClassScoreTable(CONIC, tmp_path),), runs=1)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("saved as")) <= 120
-    assert sum(line.startswith("eosinophil") for line in lines) == 2
+    assert sum(line.startswith("eosinophil") for line in lines) == 3
 
 
 @pytest.mark.parametrize("names", [[*NAMES, "mean"], [*NAMES, "foreground"], ["background", "a", "a"]])
@@ -244,3 +245,58 @@ def test_names_that_do_not_fit(names):
 def test_name_of_another_score():
     with pytest.raises(ValueError, match="'dice_mean' is the name of another score"):
         evaluate(items(), {"dice_mean": ClassScores(NAMES, from_engine(["multi_class", "label"]))})
+
+
+def test_differences_of_two_results(tmp_path, capsys):
+    data = items()
+    evaluate(data, metrics_of(), (ClassScoreTable(NAMES, tmp_path),), runs=2)
+    assert b"\r" not in (tmp_path / "differences.csv").read_bytes()
+    scores, differences = (
+        pd.read_csv(tmp_path / f"{name}.csv", index_col="score") for name in ("scores", "differences")
+    )
+    titles = ("Dice", "IoU", "precision", "recall", "PQ")
+    assert differences.index.tolist() == [f"{title}, combined - multi_class" for title in titles]
+    assert differences.columns.tolist() == scores.columns.tolist()
+    columns = [*NAMES, "mean", "foreground"]
+    for title in titles:
+        expected = scores.loc[f"{title}, combined", columns] - scores.loc[f"{title}, multi_class", columns]
+        found = differences.loc[f"{title}, combined - multi_class", columns]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    # the recall of the background, tile by tile as it is drawn
+    truth, channels = torch.stack([item["label"][0] for item in data]), torch.stack([item["image"] for item in data])
+    counts = {tile: np.zeros(3) for tile in range(3)}
+    for number in range(6):
+        background = truth[number] == 0
+        right = [((channels[number, channel] == 0) & background).sum() for channel in (2, 0)]
+        counts[number % 3] += [*right, background.sum()]
+    values = []
+    for drawn in np.random.default_rng(0).multinomial(3, [1 / 3] * 3, size=1000):
+        combined, multi_class, pixels = sum(times * counts[tile] for tile, times in enumerate(drawn))
+        values.append(combined / pixels - multi_class / pixels)
+    row = differences.loc["recall, combined - multi_class"]
+    assert row[["background_low", "background_high"]].tolist() == pytest.approx(np.percentile(values, [2.5, 97.5]))
+    assert row["background_low"] > 0
+    printed = capsys.readouterr().out
+    assert "An interval that holds 0 shows no difference." in printed
+    ends = (row[f"background{end}"] * 100 for end in ("", "_low", "_high"))
+    assert "{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends) in printed
+
+
+def test_differences_only_where_both_results_are_scored_with_sources(tmp_path, capsys):
+    table = ClassScoreTable(NAMES, tmp_path)
+    without = {
+        result: ClassScores(NAMES, from_engine([result, "label"]), f"{result}_")
+        for result in ("multi_class", "combined")
+    }
+    for metrics in (metrics_of(("multi_class", "binary")), without):
+        (tmp_path / "differences.csv").write_text("of an earlier evaluation", encoding="utf-8")
+        evaluate(items(), metrics, (table,), runs=1)
+        assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+    assert "hundredths" not in capsys.readouterr().out
+
+
+def test_difference_as_text():
+    assert difference_cell(0.0123, -0.0004, 0.12345) == "+1.2 [-0.0, +12.3]"
+    assert difference_cell(-0.5, -0.75, 0.0) == "-50.0 [-75.0, 0.0]"
+    assert difference_cell(0.0, math.nan, math.nan) == "0.0"
+    assert difference_cell(math.nan, math.nan, math.nan) == "–"

@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 from torch.overrides import TorchFunctionMode
 
+from tinylesions.datasets.errors import InputError
 from tinylesions.losses import CompoundLoss, MeanDeepSupervisionLoss, OnlineBootstrappingLoss
 
 PIXELS = 6 * 7
@@ -323,9 +324,9 @@ def test_cuda_does_not_wait(logits, labels):
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("number", [0, -1, 0.5, 512.0, "512"])
 def test_no_pixels_are_no_loss(number):
-    with pytest.raises(ValueError, match="hard_pixels must be 1 or more"):
+    with pytest.raises(InputError, match=f"^hard_pixels is {number!r}: choose a whole number of pixels, 1 or more"):
         OnlineBootstrappingLoss(number)
 
 

@@ -158,13 +158,6 @@ def test_intervals_are_those_of_sources_really_repeated():
     metric(predicted, truth, sources=names)
     estimate = metric.aggregate()["pq"]
     parts = [[index for index in range(8) if names[index] == name] for name in "abcd"]
-
-    def counts(part: list[int]) -> list[float]:
-        single = NucleiQualityMetric(CLASSES)
-        single(predicted[part], truth[part])
-        return single.image_counts().sum(0).flatten().tolist()[::-1]
-
-    parts.sort(key=counts)  # the draws are made in the order of the last count first
     values = []
     for drawn in np.random.default_rng(5).multinomial(4, [1 / 4] * 4, size=40):
         repeated = [index for part, times in zip(parts, drawn, strict=True) for _ in range(times) for index in part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from scipy.special import expit, softmax
 from skimage.draw import polygon2mask
 
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.monai_bundles import find_bundle
+
+from .configs import merge
 
 BUNDLE = find_bundle("pathology_nuclei_imbalance_segmentation")
 CLASSES = ("background", "neutrophil", "epithelial", "lymphocyte", "plasma", "eosinophil", "connective")
@@ -71,10 +74,11 @@ STAND_INS: dict[str, Any] = {
 """Overrides that build the stand-ins, which see nothing but a pixel's colour."""
 
 
-def save_weights(folder: Path, models: Iterable[str] = MODELS, classes: Sequence[str] = CLASSES) -> Path:
-    """Write the stand-ins' weights as trainings would."""
+def save_weights(folder: Path, models: Iterable[str] = MODELS, classes: Sequence[str] = CLASSES, **record: Any) -> Path:
+    """Write the stand-ins' weights, and what they are of, as trainings would."""
     folder.mkdir(exist_ok=True)
-    (folder / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    text = json.dumps({"class_names": classes, "networks": {}, **record})
+    (folder / "training.json").write_text(text, encoding="utf-8")
     for model in models:
         weights, offsets = stand_in_weights(model, len(classes))
         state = {"weight": weights[:, :, None, None] * 255, "bias": offsets}
@@ -142,11 +146,16 @@ def read_map(path: Path) -> np.ndarray:
     return np.asarray(image)
 
 
+def own(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy, into whose dictionaries a config writes what is laid over them."""
+    return copy.deepcopy(dict(overrides))
+
+
 def infer(
     tiles: Path, output: Path, models: Path, overrides: Mapping[str, Any] = STAND_INS, *presets: str
 ) -> ConfigWorkflow:
     places = {"dataset_dir": tiles.as_posix(), "output_dir": output.as_posix(), "ckpt_path": models.as_posix()}
-    workflow = build_workflow(BUNDLE, ["inference", *presets], {**overrides, **places}, "infer", "inference")
+    workflow = build_workflow(BUNDLE, ["inference", *presets], {**own(overrides), **places}, "infer", "inference")
     run_workflow(workflow)
     return workflow
 
@@ -156,7 +165,7 @@ def evaluate(
 ) -> ConfigWorkflow:
     places = {"dataset_dir": data.as_posix(), "output_dir": output.as_posix(), "ckpt_path": models.as_posix()}
     configs = ["train", *presets, "evaluate"]
-    overrides = {"num_workers": 0, **overrides, **places}
+    overrides = {"num_workers": 0, **own(overrides), **places}
     workflow = build_workflow(BUNDLE, configs, overrides, "train", "evaluate")
     run_workflow(workflow)
     return workflow
@@ -171,4 +180,11 @@ def training(
         "ckpt_dir": (folder / "models").as_posix(),
         "output_dir": (folder / "output").as_posix(),
     }
-    return build_workflow(BUNDLE, ["train", *presets], {**SMALL, **SHORT, **places, **overrides}, "train", run_id)
+    return build_workflow(BUNDLE, ["train", *presets], {**SMALL, **SHORT, **places, **own(overrides)}, "train", run_id)
+
+
+def build(data: Path, folder: Path, overrides: Mapping[str, Any], *presets: str) -> ConfigParser:
+    """The config of a training, to look at one of its parts."""
+    parser = merge(BUNDLE.config_files("train", *presets))
+    parser.update({**SMALL, **SHORT, "dataset_dir": str(data), "output_dir": str(folder), **own(overrides)})
+    return parser

@@ -173,7 +173,7 @@ class TestSubmission:
 class TestCheckpoints:
     def test_a_lesion_without_one_is_left_out(self, drac_phantoms, tmp_path):
         models = save_weights(tmp_path / "models", ["IRMA", "NV"])
-        words = "models has no NPA.pt: NPA will not be looked for"
+        words = "models has no NPA.pt: NPA is left out"
         with pytest.warns(UserWarning, match=words):
             infer(drac_phantoms / TEST_IMAGES, tmp_path / "out", models)
         with pytest.warns(UserWarning, match=words):

@@ -219,12 +219,12 @@ def test_each_architecture_trains_and_predicts(drac_phantoms, tmp_path, request,
 
     # the weights hold all that evaluation and inference need
     models, overrides = tmp_path / "models", {**SMALL, **chosen}
-    with pytest.warns(UserWarning, match="IRMA and NPA will not be looked for"):
+    with pytest.warns(UserWarning, match="IRMA and NPA are left out"):
         infer(drac_phantoms / TEST_IMAGES, tmp_path / "prediction", models, overrides, "cpu")
     maps = read_maps(tmp_path / "prediction" / "8", [CODES["NV"]])
     assert maps.shape == (1, 128, 128)
     assert maps.std() > 0
-    with pytest.warns(UserWarning, match="IRMA and NPA will not be looked for"):
+    with pytest.warns(UserWarning, match="IRMA and NPA are left out"):
         evaluate(drac_phantoms, tmp_path / "output", models, overrides, "cpu")
     score = pd.read_csv(tmp_path / "output" / "scores.csv", index_col="score").loc["Dice (DRAC2022)", CODES["NV"]]
     # of the one image that holds it; a training's validation is at the network's size

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import uniform_filter
+from scipy.special import expit
 from skimage.transform import resize
 from sklearn.metrics import jaccard_score
 
@@ -36,6 +38,8 @@ from .nuclei import (
     training,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:no training pixel is of")
+
 MONUSAC: dict[str, Any] = {**STAND_INS, "spatial_size": [64, 64]}
 
 
@@ -54,7 +58,7 @@ class TestOtherClasses:
     def test_they_are_kept_beside_the_weights(self, four_classes, tmp_path):
         run_workflow(training(four_classes, tmp_path, {**STAND_INS, "class_names": list(FOUR_CLASSES)}))
         models = tmp_path / "models"
-        assert read_json(models / "classes.json") == list(FOUR_CLASSES)
+        assert read_json(models / "training.json")["class_names"] == list(FOUR_CLASSES)
         weights = {model: torch.load(models / f"{model}.pt", weights_only=True)["weight"] for model in MODELS}
         assert {model: len(weight) for model, weight in weights.items()} == {"multi_class": 4, "binary": 1}
 
@@ -91,8 +95,8 @@ class TestOtherClasses:
 
     def test_weights_without_their_classes_are_taken_for_conic_s(self, conic_phantoms, tmp_path):
         models = save_weights(tmp_path / "models")
-        (models / "classes.json").unlink()
-        with pytest.warns(UserWarning, match="models has no classes.json: the classes are taken to be CoNIC's"):
+        (models / "training.json").unlink()
+        with pytest.warns(UserWarning, match="models has no training.json: class_names.* to be the usual ones"):
             infer(conic_phantoms / TILES, tmp_path / "out", models)
         path = next((conic_phantoms / TILES).iterdir())
         expected = class_maps(np.asarray(Image.open(path)))["multi_class"]
@@ -101,9 +105,8 @@ class TestOtherClasses:
 
 class TestTilesOfOtherSizes:
     def test_monusac_is_scored_at_the_tiles_own_size(self, monusac_phantoms, tmp_path):
-        models = save_weights(tmp_path / "models", classes=MONUSAC_CLASSES)
-        chosen = {**MONUSAC, "save_predictions": True}
-        evaluate(monusac_phantoms, tmp_path, models, chosen, ["monusac"])
+        models = save_weights(tmp_path / "models", classes=MONUSAC_CLASSES, layout="monusac", spatial_size=[64, 64])
+        evaluate(monusac_phantoms, tmp_path, models, {**STAND_INS, "save_predictions": True})
         table = pd.read_csv(tmp_path / "scores.csv", index_col="score")
         paths = sorted((monusac_phantoms / "MoNuSAC Testing Data and Annotations").glob("*/*.tif"))
         assert len(paths) == 2
@@ -117,13 +120,14 @@ class TestTilesOfOtherSizes:
                 expected = resize(coarse, (80, 112), order=0, preserve_range=True, anti_aliasing=False)
                 assert (classes == expected).mean() > 0.9
             predicted, true = np.stack(found), truth if result != "binary" else truth > 0
-            present = np.union1d(true, predicted)
-            score = jaccard_score(true.ravel(), predicted.ravel(), labels=present, average="macro")
+            score = jaccard_score(true.ravel(), predicted.ravel(), labels=np.unique(true), average="macro")
             assert table.loc[f"IoU, {result}", "mean"] == pytest.approx(score, abs=1e-9)
 
     def test_monusac_trains_at_one_size(self, monusac_phantoms, tmp_path):
         run_workflow(training(monusac_phantoms, tmp_path, MONUSAC, presets=["monusac"]))
-        assert read_json(tmp_path / "models" / "classes.json") == list(MONUSAC_CLASSES)
+        record = read_json(tmp_path / "models" / "training.json")
+        assert record["class_names"] == list(MONUSAC_CLASSES)
+        assert (record["layout"], record["spatial_size"]) == ("monusac", [64, 64])
         for model in MODELS:
             values = pd.read_csv(tmp_path / "output" / model / "metrics.csv")["mean_iou"]
             assert len(values) == 2
@@ -141,3 +145,22 @@ class TestTilesOfOtherSizes:
         for name, tile in tiles.items():
             for result, expected in class_maps(tile).items():
                 np.testing.assert_array_equal(read_map(tmp_path / "out" / name / f"{result}.png"), expected)
+
+    def test_a_tile_smaller_than_a_window_lies_on_white(self, conic_phantoms, tmp_path):
+        """A network that sees the brightness of 9x9 pixels looks beyond the edges."""
+        tile = np.load(conic_phantoms / "images.npy")[8][:31, :47]
+        (tmp_path / "tiles").mkdir()
+        Image.fromarray(np.ascontiguousarray(tile)).save(tmp_path / "tiles" / "small.png")
+        state = {"weight": torch.full((1, 3, 9, 9), -255 / 100 / 81), "bias": torch.tensor([5.0])}
+        torch.save(state, tmp_path / "binary.pt")
+        overrides = {"network_types#pixels#kernel_size": 9, "network_types#pixels#padding": 4}
+        save_weights(tmp_path / "models", [])
+        shutil.move(tmp_path / "binary.pt", tmp_path / "models")
+        with pytest.warns(UserWarning, match="models has no multi_class.pt: "):
+            infer(tmp_path / "tiles", tmp_path / "out", tmp_path / "models", {**STAND_INS, **overrides})
+        found = np.asarray(Image.open(tmp_path / "out" / "small" / "foreground.png")) / 65535
+        window = np.full((48, 48), 3 * 255.0)
+        window[8:39, :47] = tile.sum(2)
+        seen = uniform_filter(window, 9, mode="constant")
+        np.testing.assert_allclose(found, expit(5 - seen / 100)[8:39, :47], rtol=0, atol=1e-4)
+        assert found.std() > 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -12,9 +13,9 @@ from monai.losses import DiceLoss, TverskyLoss
 from monai.networks.nets import AttentionUnet
 from torch import nn
 
-from tinylesions.datasets import CONIC_CLASSES, MONUSAC_CLASSES, save_class_names
+from tinylesions.datasets import CONIC_CLASSES, MONUSAC_CLASSES, record_training
 from tinylesions.losses import CrossEntropyLoss, OnlineBootstrappingLoss, PixelFocalLoss
-from tinylesions.networks import DeepLabV3Plus, UNet, UNet3Plus, UNetPlusPlus
+from tinylesions.networks import DeepLabV3Plus, UNet, UNet3Plus, UNetPlusPlus, describe_network
 
 from .configs import merge, read_json
 from .nuclei_tables import BUNDLE, COMBINATIONS, EXPERIMENTS, NUMBERED, printed, table, turned
@@ -64,7 +65,7 @@ def overridden(number: str, overrides: dict[str, Any], *configs: str) -> ConfigP
     preset = read_json(CONFIGS / "cpu.json")
     small = {id: value for id, value in preset.items() if id == "widths" or id.startswith("network_types#")}
     given = {"device": "cpu", "class_frequencies": frequencies(experiment["dataset"])}
-    parser.update(small | given | experiment["overrides"] | overrides)
+    parser.update(small | given | copy.deepcopy(experiment["overrides"] | overrides))
     return parser
 
 
@@ -135,35 +136,39 @@ def literal_weights(shares: list[float], scheme: int) -> list[float]:
 
 @pytest.mark.parametrize(("number", "row"), TRAINED)
 def test_settings_are_those_of_the_section(number, row):
-    parser = overridden(number, row["train"] | {"model": trained_models(number)[0]})
-    scheme, hard_pixels = parser.get_parsed_content("class_weight_scheme"), parser.get_parsed_content("hard_pixels")
-    if number in BEFORE_4_4:
-        assert (scheme, hard_pixels) == (2, 512)
-    elif number in FINAL:
-        assert (scheme, hard_pixels) == (5, 4096)
-    else:
-        value = 512 if row["name"] == "hard pixels" else int(row["name"].split()[-1])
-        assert (scheme if number.startswith("4.12") else hard_pixels) == value
-    for loss in losses_of(parser):
-        if isinstance(loss, OnlineBootstrappingLoss):
-            assert loss.hard_pixels == hard_pixels
-        if isinstance(loss, PixelFocalLoss):
-            shares = frequencies(table(number)["dataset"])
-            if trained_models(number) == ["binary"]:
-                shares = [shares[0], sum(shares[1:])]
-            assert loss.class_weight.tolist() == pytest.approx(literal_weights(shares, scheme), abs=1e-6)
+    for model in trained_models(number):
+        parser = overridden(number, row["train"] | {"model": model})
+        scheme = parser.get_parsed_content("class_weight_scheme")[model]
+        hard_pixels = parser.get_parsed_content("hard_pixels")
+        if number in BEFORE_4_4:
+            assert (scheme, hard_pixels) == (2, 512)
+        elif number in FINAL:
+            assert (scheme, hard_pixels) == ({"multi_class": 5, "binary": 2}[model], 4096)
+        else:
+            value = 512 if row["name"] == "hard pixels" else int(row["name"].split()[-1])
+            assert (scheme if number.startswith("4.12") else hard_pixels) == value
+        for loss in losses_of(parser):
+            if isinstance(loss, OnlineBootstrappingLoss):
+                assert loss.hard_pixels == hard_pixels
+            if isinstance(loss, PixelFocalLoss):
+                shares = frequencies(table(number)["dataset"])
+                if model == "binary":
+                    shares = [shares[0], sum(shares[1:])]
+                assert loss.class_weight.tolist() == pytest.approx(literal_weights(shares, scheme), abs=1e-6)
 
 
 @pytest.mark.parametrize(("number", "row"), cases(without=FROM_LOGS))
 def test_evaluated_networks_are_the_trained_ones(number, row, tmp_path):
-    dataset = table(number)["dataset"]
-    save_class_names(CLASSES[dataset], tmp_path)
+    by_name = {other["name"]: other for other in table(number)["rows"]}
+    train = by_name[row.get("weights_of", row["name"])]["train"]
+    for model in trained_models(number):
+        training = overridden(number, train | {"model": model})
+        types, architecture, shared = map(training.get_parsed_content, ("network_types", "architecture", "shared"))
+        record_training(tmp_path, model, describe_network(types, architecture), **shared)
     parser = overridden(number, row["evaluate"] | {"ckpt_path": str(tmp_path)}, "evaluate")
     merged = parser.get_parsed_content("network_def")
     assert list(merged.networks) == trained_models(number)
     for model, network in merged.networks.items():
-        by_name = {other["name"]: other for other in table(number)["rows"]}
-        train = by_name[row.get("weights_of", row["name"])]["train"]
         trained = overridden(number, train | {"model": model}).get_parsed_content("network_def")
         shapes = [{name: value.shape for name, value in built.state_dict().items()} for built in (network, trained)]
         assert shapes[0] == shapes[1]
@@ -192,14 +197,15 @@ def test_only_the_combined_result_is_of_both_networks():
 
 
 def test_weights_of_the_binary_network_that_the_notes_quote():
-    parser = overridden("4.19", {"model": "binary"})
-    weights = parser.get_parsed_content("class_weights")
     balanced = [float(turned("3.3")["weight"][name]) for name in ("background", "foreground")]
     for number in ("4.19", "4.20"):
-        for quoted in (weights, balanced):
+        weights = overridden(number, {"model": "binary"}).get_parsed_content("class_weights")
+        assert weights == pytest.approx(balanced, abs=1e-4)
+        by_scheme_5 = overridden(number, {"model": "binary", "class_weight_scheme#binary": 5})
+        for quoted in (weights, by_scheme_5.get_parsed_content("class_weights")):
             background, foreground = (f"{weight:.3f}" for weight in quoted)
             assert background in table(number)["note"]
             assert foreground in table(number)["note"]
-    parser = overridden("3.3", table("3.3")["rows"][0]["train"] | {"class_weight_scheme": 2})
+    parser = overridden("3.3", table("3.3")["rows"][0]["train"] | {"class_weight_scheme#binary": 2})
     assert parser.get_parsed_content("class_weights") == pytest.approx(balanced, abs=1e-4)
     assert parser.get_parsed_content("classes") == ["background", "foreground"]

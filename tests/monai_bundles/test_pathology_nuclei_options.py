@@ -22,6 +22,8 @@ from .configs import merge
 from .nuclei import BUNDLE, CLASSES, MODELS, SMALL, SPLITS, STAND_INS, conic_arrays, evaluate, save_weights, training
 from .octa import sentence
 
+pytestmark = pytest.mark.filterwarnings("ignore:no training pixel is of")
+
 ARCHITECTURES = {
     "unet": UNet,
     "unet_plus_plus": UNetPlusPlus,
@@ -148,7 +150,7 @@ def test_weights_of_the_focal_loss(conic_phantoms, tmp_path, model):
     chosen = {"model": model, "losses": {model: ["focal"]}, "gamma": 0.0}
     logits = torch.zeros(1, CHANNELS[model], 8, 8)
     for scheme, weights in expected.items():
-        loss = parsed("train#loss", conic_phantoms, tmp_path, **chosen, class_weight_scheme=scheme)
+        loss = parsed("train#loss", conic_phantoms, tmp_path, **chosen, class_weight_scheme={model: scheme})
         for number, weight in enumerate(weights / weights.sum()):
             # where all classes are equally probable and γ is 0, the loss is the class's weight, up to a logarithm
             value = loss(logits, torch.full((1, 1, 8, 8), number)).item() / np.log(len(weights))

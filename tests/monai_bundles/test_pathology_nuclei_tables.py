@@ -37,8 +37,23 @@ class TestPublished:
     def test_scores(self, number):
         heads, lines = printed(number)
         columns = [SCORES[head] for head in heads]
-        assert published(number) == {name: figures(cells, columns) for name, cells in lines.items()}
-        assert list(published(number)) == list(lines)
+        given = {name: row for name, row in published(number).items() if any(row.values())}
+        assert given == {name: figures(cells, columns) for name, cells in lines.items()}
+        assert list(published(number))[: len(lines)] == list(lines)
+        unprinted = {name: row for name, row in published(number).items() if name not in lines}
+        assert bool(unprinted) == (number == "4.3")
+        assert all(row == dict.fromkeys(columns) for row in unprinted.values())
+
+    def test_table_4_3_is_the_whole_grid(self):
+        networks = {name.partition(" / ")[0] for name in printed("4.3")[1]}
+        losses = {name.partition(" / ")[2] for name in printed("4.4")[1]}
+        assert len(networks) == len(losses) == 5
+        rows = published("4.3")
+        assert len(rows) == 25
+        assert rows.keys() == {f"{network} / {loss}" for network in networks for loss in losses}
+        printed_elsewhere = rows.keys() & printed("4.4")[1].keys() - printed("4.3")[1].keys()
+        assert {name.partition(" / ")[0] for name in printed_elsewhere} == {"DeepLab", "AttU-Net"}
+        assert "those of DeepLab and AttU-Net are printed in table 4.4" in table("4.3")["note"]
 
     @pytest.mark.parametrize("number", NUMBERED)
     def test_scores_of_numbered_combinations(self, number):

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.transform import resize
 
 from tinylesions.apps.workflows import run_workflow
 
-from .configs import merge, read_json
+from .configs import read_json
 from .nuclei import (
     BUNDLE,
     CLASSES,
     MODELS,
     SHORT,
-    SMALL,
     SPLITS,
     STAND_INS,
+    build,
     conic_arrays,
     outlined,
+    own,
     training,
 )
 
-
-def train_parser(data: Path, folder: Path, *presets: str, **overrides: Any) -> ConfigParser:
-    parser = merge(BUNDLE.config_files("train", *presets))
-    parser.update({**SMALL, **SHORT, "dataset_dir": str(data), "output_dir": str(folder), **overrides})
-    return parser
+pytestmark = pytest.mark.filterwarnings("ignore:no training pixel is of")
 
 
 class TestTiles:
@@ -42,7 +37,8 @@ class TestTiles:
     @pytest.mark.parametrize("part", ["train", "validate"])
     def test_of_conic(self, conic_phantoms, tmp_path, model, part):
         images, truth = conic_arrays(conic_phantoms)
-        items = list(train_parser(conic_phantoms, tmp_path, model=model).get_parsed_content(f"{part}#dataset"))
+        parser = build(conic_phantoms, tmp_path, {"model": model, "roi_size": [64, 64]})
+        items = list(parser.get_parsed_content(f"{part}#dataset"))
         assert [item["index"] for item in items] == SPLITS["training" if part == "train" else "validation"]
         for item in items:
             expected = images[item["index"]].transpose(2, 0, 1) / 255
@@ -51,7 +47,7 @@ class TestTiles:
             np.testing.assert_array_equal(item["label"].numpy(), classes[None])
 
     def test_of_monusac_are_stretched(self, monusac_phantoms, tmp_path):
-        parser = train_parser(monusac_phantoms, tmp_path, "monusac", spatial_size=[64, 72])
+        parser = build(monusac_phantoms, tmp_path, {"spatial_size": [64, 72], "roi_size": [64, 72]}, "monusac")
         items = list(parser.get_parsed_content("train#dataset"))
         assert len(items) == 3
         folder = monusac_phantoms / "MoNuSAC_images_and_annotations"
@@ -65,8 +61,8 @@ class TestTiles:
             np.testing.assert_array_equal(item["label"][0].numpy(), nearest)
 
     def test_they_are_mirrored_and_turned_with_their_classes(self, conic_phantoms, tmp_path):
-        chosen = {"augmentation_prob": 0.5, "model": "multi_class"}
-        dataset = train_parser(conic_phantoms, tmp_path, **chosen).get_parsed_content("train#dataset")
+        chosen = {"augmentation_prob": 0.5, "model": "multi_class", "roi_size": [64, 64]}
+        dataset = build(conic_phantoms, tmp_path, chosen).get_parsed_content("train#dataset")
         dataset.transform.set_random_state(2)
         images, truth = (array[SPLITS["training"][0]] for array in conic_arrays(conic_phantoms))
         positions = {}
@@ -104,7 +100,7 @@ class TestRunFolder:
             run_id="training",
             logging_file=False,
             bundle_root=tmp_path.as_posix(),
-            **STAND_INS,
+            **own(STAND_INS),
             **SHORT,
         )
         run_workflow(workflow)
@@ -122,7 +118,7 @@ class TestRunFolder:
     def test_a_second_training_has_its_own(self, conic_phantoms, tmp_path):
         """Whoever names a folder goes on in it, or adds the other network."""
         folder = (tmp_path / "named").as_posix()
-        chosen = {**STAND_INS, **SHORT, "run_dir": folder, "dataset_dir": conic_phantoms.as_posix()}
+        chosen = {**own(STAND_INS), **SHORT, "run_dir": folder, "dataset_dir": conic_phantoms.as_posix()}
         for run_id, models in (("training_binary", ["binary"]), ("training_multi", list(MODELS))):
             workflow = ConfigWorkflow(
                 config_file=BUNDLE.config_files("train"),

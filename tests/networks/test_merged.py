@@ -97,14 +97,14 @@ def test_all_checkpoints_are_found_in_the_order_asked_for(folder, as_text):
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        (["NPA"], "has no NPA.pt: NPA will not be looked for"),
-        (["IRMA", "NV"], "has no IRMA.pt and no NV.pt: IRMA and NV will not be looked for"),
+        (["NPA"], "has no NPA.pt: NPA is left out"),
+        (["IRMA", "NV"], "has no IRMA.pt and no NV.pt: IRMA and NV are left out"),
     ],
 )
 def test_missing_checkpoints_are_named_once(folder, missing, sentence):
     for code in missing:
         (folder / f"{code}.pt").unlink()
-    with pytest.warns(UserWarning, match="will not be looked for") as caught:
+    with pytest.warns(UserWarning, match="left out") as caught:
         found = find_checkpoints(folder, CODES)
     assert [str(warning.message) for warning in caught] == [f"{folder} {sentence}"]
     assert caught[0].filename == __file__
@@ -116,6 +116,12 @@ def test_a_single_file_stands_for_itself(folder):
         warnings.simplefilter("error")
         assert find_checkpoints(folder / "NPA.pt", CODES) == {"NPA": folder / "NPA.pt"}
         assert find_checkpoints(os.fspath(folder / "NV.pt"), CODES) == {"NV": folder / "NV.pt"}
+
+
+def test_a_string_is_one_name(folder):
+    for path in (folder, folder / "NPA.pt"):
+        assert find_checkpoints(path, "NPA") == {"NPA": folder / "NPA.pt"}
+    assert find_checkpoints(folder / "NV.pt", "NPA-NV") == {}  # not the letters of it
 
 
 FILES = "IRMA.pt, NPA.pt, NV.pt"

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Resized
 
+from tinylesions.datasets import InputError
 from tinylesions.transforms import NucleiClassMapsd, NucleiProbabilitiesd, nuclei_results, reuse_background
 
 BOTH = ["multi_class", "binary"]
@@ -97,10 +98,17 @@ def test_predictions_come_back_to_the_tiles_own_size(size):
     assert torch.equal(after["combined"], 2 * after["binary"])
 
 
-@pytest.mark.parametrize("models", [[], ["binary", "multi_class"], ["combined"], ["binary", "binary"]])
+@pytest.mark.parametrize("models", [["binary", "multi_class"], ["binary", "binary"]])
+def test_models_in_another_order_than_their_channels(models):
+    for transform in (NucleiProbabilitiesd, NucleiClassMapsd):
+        with pytest.raises(ValueError, match="models are some of multi_class, binary, in this order"):
+            transform("pred", models)
+
+
+@pytest.mark.parametrize("models", [[], ["combined"], "multi"])
 def test_models_that_there_are_not(models):
     for transform in (NucleiProbabilitiesd, NucleiClassMapsd):
-        with pytest.raises(ValueError, match="models are some of multi_class, binary"):
+        with pytest.raises(InputError, match=r"^models: .* choose multi_class or binary, or both"):
             transform("pred", models)
 
 

@@ -96,7 +96,7 @@ def test_a_class_too_many(arrays, tmp_path):
         load({**LoadTiled("image")(item(tmp_path, 0)), "label": f"{tmp_path}/labels.npy"})
 
 
-@pytest.mark.parametrize("names", [(), ("background",)])
+@pytest.mark.parametrize("names", [(), ("background",), "background,plasma", ("background", "plasma", "plasma")])
 def test_class_names_have_to_be_given(names):
-    with pytest.raises(ValueError, match="class_names"):
+    with pytest.raises(InputError, match=r"^class_names: "):
         LoadNucleid("label", names)

@@ -184,6 +184,8 @@ def test_an_older_folder_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
 def test_a_prediction_that_does_not_fit_the_tile(tmp_path, change):
     data = predicted(tmp_path)
     data["pred"] = data["pred"][:, 1:] if change == "size" else data["pred"][1:]
+    with pytest.raises(InputError, match=r"^class_names: 'background' is no list"):
+        SaveNucleid("pred", tmp_path, "background")
     with pytest.raises(ValueError, match=r"has to be \(5, 50, 67\)"):
         save(tmp_path, data)
     assert not (tmp_path / "out").exists()
