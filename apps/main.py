@@ -79,7 +79,7 @@ def predict(
             help="model.pt of a training; the bundle's own models/model.pt by default. The bundle for OCTA images has a"
             " network for each lesion: name the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one"
             " of these files; a lesion without its file is not looked for. The bundle for nuclei has two: name the"
-            " folder of multi_class.pt, binary.pt and classes.json; without one of the weights there is only the"
+            " folder of multi_class.pt, binary.pt and training.json; without one of the weights there is only the"
             " other's result."
         ),
     ] = None,

@@ -91,8 +91,8 @@ class ClassOverlapMetric(PooledCountsMetric):
     Example:
         >>> metric = ClassOverlapMetric(num_classes=3)
         >>> _ = metric(torch.tensor([[[[0, 1, 1, 2]]]]), torch.tensor([[[[0, 0, 1, 1]]]]))
-        >>> metric.aggregate()["iou"].value.round(decimals=4).tolist()  # three classes, foreground, mean
-        [0.5, 0.3333, 0.0, 0.6667, 0.2778]
+        >>> metric.aggregate()["iou"].value.round(decimals=4).tolist()  # three classes, foreground, mean of two
+        [0.5, 0.3333, 0.0, 0.6667, 0.4167]
     """
 
     def __init__(self, num_classes: int, foreground: bool = True, replicates: int = 1000, seed: int = 0) -> None:
