@@ -38,10 +38,12 @@ def record_training(
     path = Path(folder) / TRAINING_RECORD
     new = json.loads(json.dumps({_NETWORKS: {name: network}, **shared}))
     old = _read(path) if path.is_file() else {_NETWORKS: {}}
-    others = {other: built for other, built in old[_NETWORKS].items() if other != name}
-    kept = old if resume or others else {}
+    # a training that ended before its first checkpoint left nothing that the record could be wrong about
+    trained = {other: built for other, built in old[_NETWORKS].items() if any(Path(folder).glob(f"{other}*.pt"))}
+    others = {other: built for other, built in trained.items() if other != name}
+    kept = old if others or (resume and trained) else {}
     differing = [key for key in shared if key in kept and kept[key] != new[key]]
-    if resume and old[_NETWORKS].get(name, new[_NETWORKS][name]) != new[_NETWORKS][name]:
+    if resume and trained.get(name, new[_NETWORKS][name]) != new[_NETWORKS][name]:
         differing.append(f"{name} network")
     if differing:
         raise InputError(

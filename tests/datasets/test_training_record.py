@@ -15,6 +15,7 @@ DEEPLAB = {"architecture": "deeplabv3_plus", "arguments": {"backbone": "resnet10
 @pytest.fixture
 def folder(tmp_path):
     record_training(tmp_path / "models", "multi_class", UNET, **SHARED)
+    (tmp_path / "models" / "multi_class_checkpoint.pt").touch()
     return tmp_path / "models"
 
 
@@ -23,7 +24,7 @@ def test_what_was_recorded_is_found_from_the_folder_and_from_a_file_in_it(folder
     expected = {**SHARED, "spatial_size": [-1, -1], "networks": {"multi_class": UNET, "binary": DEEPLAB}}
     assert load_training_record(folder) == load_training_record(str(folder / "binary.pt")) == expected
     assert load_training_record(folder, test_share=0.5, layout="conic") == {"layout": "conic", **expected}
-    assert [path.name for path in folder.iterdir()] == ["training.json"]
+    assert {path.name for path in folder.iterdir()} == {"training.json", "multi_class_checkpoint.pt"}
     assert json.loads((folder / "training.json").read_text(encoding="utf-8")) == expected
 
 
@@ -52,11 +53,20 @@ def test_another_training_is_refused(folder, name, network, changed, resume, wha
     assert (folder / "training.json").read_bytes() == before
 
 
+def test_a_training_that_left_no_weights_is_no_obstacle(folder):
+    (folder / "multi_class_checkpoint.pt").unlink()
+    changed = {**SHARED, "class_names": ["background", "plasma"]}
+    record_training(folder, "multi_class", DEEPLAB, **changed)
+    expected = {**changed, "spatial_size": [-1, -1], "networks": {"multi_class": DEEPLAB}}
+    assert load_training_record(folder) == expected
+
+
 def test_a_training_from_anew_replaces_its_own_record(folder):
     record_training(folder, "multi_class", DEEPLAB, resume=False, **{**SHARED, "test_share": 0.2})
     found = load_training_record(folder)
     assert (found["test_share"], found["networks"]) == (0.2, {"multi_class": DEEPLAB})
     record_training(folder, "binary", UNET, **{**SHARED, "test_share": 0.2})
+    (folder / "binary.pt").touch()
     record_training(folder, "binary", DEEPLAB, resume=False, **{**SHARED, "test_share": 0.2})
     assert load_training_record(folder)["networks"] == {"multi_class": DEEPLAB, "binary": DEEPLAB}
 
