@@ -59,11 +59,12 @@ def frequencies(dataset: str) -> list[float]:
 
 
 def overridden(number: str, overrides: dict[str, Any], *configs: str) -> ConfigParser:
-    """The row's config, its networks as small as the cpu preset has them, and the paper's frequencies."""
+    """The row's config, its networks as small as can be, and the paper's frequencies."""
     experiment = table(number)
     parser = merge([str(CONFIGS / f"{name}.json") for name in ("train", *configs)])
-    preset = read_json(CONFIGS / "cpu.json")
-    small = {id: value for id, value in preset.items() if id == "widths" or id.startswith("network_types#")}
+    deeplab = {"backbone": "resnet10", "widths": [4, 4, 8, 8], "aspp_channels": 4, "low_level_channels": 4}
+    small = {f"network_types#deeplabv3_plus#{name}": value for name, value in deeplab.items()}
+    small |= {"widths": [2, 2, 4, 4, 4]}
     given = {"device": "cpu", "class_frequencies": frequencies(experiment["dataset"])}
     parser.update(small | given | copy.deepcopy(experiment["overrides"] | overrides))
     return parser
@@ -157,7 +158,22 @@ def test_settings_are_those_of_the_section(number, row):
                 assert loss.class_weight.tolist() == pytest.approx(literal_weights(shares, scheme), abs=1e-6)
 
 
-@pytest.mark.parametrize(("number", "row"), cases(without=FROM_LOGS))
+def evaluated() -> list[Any]:
+    """The first row of each training's networks and of each evaluation of them: most tables have the same."""
+    first: dict[str, Any] = {}
+    for case in cases(without=FROM_LOGS):
+        number, row = case.values
+        experiment = table(number)
+        by_name = {other["name"]: other for other in experiment["rows"]}
+        train = by_name[row.get("weights_of", row["name"])]["train"]
+        networks = {id: value for id, value in train.items() if id.startswith("architectures")}
+        scores = row.get("scores", experiment["scores"])
+        parts = experiment["overrides"], experiment["run"], networks, row["evaluate"], [*scores.values()]
+        first.setdefault(str(parts), case)
+    return list(first.values())
+
+
+@pytest.mark.parametrize(("number", "row"), evaluated())
 def test_evaluated_networks_are_the_trained_ones(number, row, tmp_path):
     by_name = {other["name"]: other for other in table(number)["rows"]}
     train = by_name[row.get("weights_of", row["name"])]["train"]
