@@ -28,7 +28,7 @@ SIZE = (712, 1072)
 OCTA_PHOTOS = (16, 4, 4)
 OCTA_SIZE = (256, 256)
 """What the small preset's networks take."""
-TILES = (32, 4, 4)
+TILES = (24, 4, 4)
 TILE_SIZE = (256, 256)
 
 
