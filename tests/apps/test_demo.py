@@ -118,3 +118,38 @@ def test_demo_of_a_bundle_for_oct_angiography(tinylesions, tmp_path, monkeypatch
     assert "0 photos (2 already done)" in answer.out
     assert {path: path.stat().st_mtime_ns for path in (out / "run").glob("*.pt")} == before
     assert f"holds the demonstration of {bundle.name}" in tinylesions("demo", "--out", out).problem
+
+
+@pytest.mark.slow
+def test_demo_of_a_bundle_for_nuclei(tinylesions, tmp_path, monkeypatch):
+    """Two networks, three results; the tiles of MoNuSAC's layout are files, which can be predicted."""
+    bundle = find_bundle("pathology_nuclei_imbalance_segmentation")
+    folder = Path(shutil.copytree(bundle.root, tmp_path / "bundles" / bundle.name))
+    path = folder / "configs" / "cpu.json"
+    preset = json.loads(path.read_text(encoding="utf-8"))
+    preset |= {"roi_size": [64, 64], "widths": [2, 2, 2, 2, 2], "max_epochs": 1, "val_interval": 1}
+    path.write_text(json.dumps(preset), encoding="utf-8")
+    settings = {name: getattr(bundle, name) for name in ("weights_file", "item", "table")}
+    monkeypatch.setitem(
+        BUNDLES, bundle.name, CopiedBundle(bundle.name, bundle.title, bundle.classes, folder, **settings)
+    )
+    monkeypatch.setattr(demo_module, "TILES", (6, 1, 2))
+    monkeypatch.setattr(demo_module, "TILE_SIZE", (80, 96))
+    out = tmp_path / "demo"
+    for _ in range(2):
+        answer = tinylesions("demo", "--bundle", bundle.name, "--out", out)
+        assert answer.code == 0, answer
+        scores = pd.read_csv(out / "run" / "scores.csv", index_col="score")
+        assert f"Mean IoU, combined on held-out phantoms: {scores['mean']['IoU, combined']:.3f}" in answer.out
+        for sentence in (
+            "1. 9 phantoms of 96×80 px",
+            "nothing about tissue",
+            "<tile>/overlay.jpg, nuclei.csv, tiles.csv",
+        ):
+            assert sentence in answer.out
+    assert "0 tiles (2 already done)" in answer.out
+    predicted = pd.read_csv(out / "results" / "tiles.csv", dtype={"tile": str})
+    items = read_layout("monusac", out / "data")
+    assert set(predicted["tile"]) == {item["id"] for item in items if item["split"] == "test"}
+    counted = {name.removesuffix("_count") for name in predicted if name.endswith("_count")}
+    assert counted == {"epithelial", "lymphocyte", "macrophage", "neutrophil"}

@@ -15,6 +15,7 @@ from monai.transforms import Compose, CopyItemsd, Lambdad
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 from torch import nn
 
+from tinylesions.datasets import RESULTS
 from tinylesions.handlers import BestModel, ClassScores, ClassScoreTable, MetricsLog, NucleiQuality
 from tinylesions.handlers.class_score_table import CLASS_ROWS, class_score_table
 from tinylesions.handlers.score_differences import difference_cell
@@ -23,7 +24,6 @@ from tinylesions.metrics import CLASS_SCORES, ClassOverlapMetric, NucleiQualityM
 NAMES = ["background", "epithelial", "lymphocyte", "eosinophil"]
 BINARY = ["background", "foreground"]
 CONIC = ["background", "neutrophil", "epithelial", "lymphocyte", "plasma", "eosinophil", "connective"]
-RESULTS = ("multi_class", "binary", "combined")
 
 
 def nuclei(class_map: torch.Tensor) -> torch.Tensor:
