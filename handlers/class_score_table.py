@@ -137,8 +137,12 @@ def _heading(metrics: Mapping[str, Any], table: pd.DataFrame) -> str:
     )
     units = "images" if sources is None else "sources"
     intervals = _INTERVALS.format(units=units) if table.filter(like="_low").notna().to_numpy().any() else ""
-    counts = f"{images} images" if sources is None else f"{images} images of {sources} sources"
+    counts = _counted(images, "image") + ("" if sources is None else f" of {_counted(sources, 'source')}")
     return f"{counts} at full size.\n{_DEFINITIONS.format(intervals=intervals)}"
+
+
+def _counted(number: int | None, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _columns(class_names: Sequence[str]) -> list[str]:
