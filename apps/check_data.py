@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tinylesions.apps.check_nuclei import check_nuclei
 from tinylesions.apps.wording import counted
 from tinylesions.datasets import (
+    ALL_LESIONS,
     LAYOUTS,
     LESION_CODES,
     OCTA_LESION_CODES,
@@ -21,6 +22,7 @@ from tinylesions.datasets import (
     CheckRow,
     InputError,
     iter_check,
+    lesions_of,
     read_layout,
     save_datalist,
 )
@@ -40,7 +42,9 @@ def check_data(
     class_names: Sequence[str] | None = None,
     split_rule: str | None = None,
 ) -> int:
-    """Print a row for each photo, the totals and the problems; of nuclei a column for each split (`check_nuclei`).
+    """Print a row for each photo, the totals, the photos with each lesion in each split, and the problems.
+
+    Of nuclei there is a column for each split (`check_nuclei`).
 
     Args:
         layout: one of ``LAYOUTS``.
@@ -64,10 +68,18 @@ def check_data(
     if class_names is not None or split_rule is not None:
         raise InputError(f"--class-names and --split-rule are for layouts of nuclei: leave them out for {layout}.")
     items = read_layout(layout, root)
-    rows = iter_check(items, LAYOUTS[layout].allow_empty, LAYOUTS[layout].lesions)
+    lesions = lesions_of(items) if LAYOUTS[layout].own_lesions else LAYOUTS[layout].lesions
+    own = [lesion for lesion in lesions if lesion not in ALL_LESIONS]
+    if own and datalist_file is not None:
+        raise InputError(
+            f"a datalist holds no {', '.join(own)}: leave --save-datalist out, and write splits into photos.csv."
+        )
+    rows = iter_check(items, LAYOUTS[layout].allow_empty, lesions)
     report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))
     pixels = ", lesion pixels" if report.lesions else ""
     console.print(_table(report, f"{layout} in {root}: {len(items)} photos{pixels}"))
+    if report.lesions:
+        console.print(_counts(report))
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     for problem in report.problems:
@@ -95,7 +107,7 @@ def _table(report: CheckReport, title: str) -> Table:
     table.add_column("split")
     table.add_column("size", justify="right")
     for lesion, total in report.totals.items():
-        table.add_column(_CODES[lesion], justify="right", footer=f"{total:,}")
+        table.add_column(_CODES.get(lesion, lesion), justify="right", footer=f"{total:,}")
     if report.graded:
         footer = "\n".join(f"{grade}: {counted(count, 'photo')}" for grade, count in report.graded.items())
         table.add_column("grade", justify="right", footer=footer)
@@ -107,6 +119,17 @@ def _table(report: CheckReport, title: str) -> Table:
         grade = ["?" if row.grade is None else str(row.grade)] if graded else []
         size = f"{row.width}×{row.height}" if row.width else "?"
         table.add_row(escape(row.id), row.split, size, *pixels, *grade, _state(row))
+    return table
+
+
+def _counts(report: CheckReport) -> Table:
+    """How many photos show each lesion: a lesion that no photo for training shows cannot be learnt."""
+    table = Table(title="photos that show the lesion", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("split")
+    for lesion in report.lesions:
+        table.add_column(_CODES.get(lesion, lesion), justify="right")
+    for split, counts in report.marked.items():
+        table.add_row(split, *map(str, counts.values()))
     return table
 
 

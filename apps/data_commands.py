@@ -61,7 +61,13 @@ def phantom(
 
 
 def check_data(
-    layout: Annotated[LayoutName, typer.Argument(help="json: a datalist file; the others: the official folders.")],
+    layout: Annotated[
+        LayoutName,
+        typer.Argument(
+            help="folder: your own photos in images/ and masks in masks/<lesion>/; json: a datalist file; the others:"
+            " the official folders."
+        ),
+    ],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the datalist file.")],
     csv: Annotated[Optional[Path], typer.Option(help="Also write the table as CSV.")] = None,  # noqa: UP045
     save_datalist: Annotated[

@@ -3,6 +3,7 @@
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .class_frequencies import class_frequencies
 from .conic import conic
+from .cross_validation import deal_folds, hold_out_fold
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
@@ -22,7 +23,7 @@ from .lesions import (
     OVERLAP_PRIORITY,
     find_octa_lesion,
 )
-from .masks import read_mask, read_masks, write_mask
+from .masks import lesions_of, read_mask, read_masks, write_mask
 from .monusac import monusac
 from .nuclei import (
     BINARY_CLASSES,
@@ -34,6 +35,7 @@ from .nuclei import (
     nuclei_models,
 )
 from .nuclei_labels import read_nuclei, read_tile
+from .photo_folder import photo_folder
 from .photos import PHOTO_SUFFIXES, find_photos, photo_ids, photo_size, read_photo
 from .pseudo_labels import (
     check_pseudo_root,
@@ -45,6 +47,7 @@ from .pseudo_labels import (
 )
 from .registry import LAYOUTS, Layout, layout_classes, read_layout
 from .splits import multilabel_split, stratified_split
+from .stored_thresholds import store_thresholds
 from .tasks import TASKS, labels_digest, scored_tasks, task_items
 from .tile_sets import read_tiles, select_tiles
 from .training_record import load_training_record, record_training
@@ -81,11 +84,13 @@ __all__ = [
     "conic",
     "ddr_grading",
     "ddr_segmentation",
+    "deal_folds",
     "drac_segmentation",
     "eyepacs",
     "find_octa_lesion",
     "find_photos",
     "find_twins",
+    "hold_out_fold",
     "idrid_grading",
     "idrid_segmentation",
     "images_with",
@@ -94,11 +99,13 @@ __all__ = [
     "labels_digest",
     "layout_classes",
     "leaving_out_twins",
+    "lesions_of",
     "load_datalist",
     "load_training_record",
     "monusac",
     "multilabel_split",
     "nuclei_models",
+    "photo_folder",
     "photo_ids",
     "photo_size",
     "read_layout",
@@ -116,6 +123,7 @@ __all__ = [
     "select",
     "select_tiles",
     "sharing_labels",
+    "store_thresholds",
     "stratified_split",
     "task_items",
     "write_labelled_datalists",

@@ -29,8 +29,8 @@ class CheckRow:
         split: "training", "validation" or "test".
         height: of the upright photo in pixels; 0 where its header cannot be read.
         width: likewise.
-        pixels: lesion -> number of its pixels, for all of `LESIONS` or of `OCTA_LESIONS`; 0 for an absent lesion or a
-            refused mask. Empty where the masks are unknown.
+        pixels: lesion -> number of its pixels, for all lesions of the check; 0 for an absent lesion or a refused mask.
+            Empty where the masks are unknown.
         grade: of diabetic retinopathy, 0 to 4; None where it is unknown or no grade.
         problem: what must be repaired, a sentence for each file; "" where all is well.
         warning: what is allowed but rare; "" as a rule.
@@ -64,13 +64,24 @@ class CheckReport:
 
     @property
     def lesions(self) -> tuple[str, ...]:
-        """`LESIONS` or `OCTA_LESIONS`, or none where no photo has known masks."""
+        """Those of the check, `LESIONS` for example, or none where no photo has known masks."""
         return next((tuple(row.pixels) for row in self.rows if row.pixels), ())
 
     @property
     def totals(self) -> dict[str, int]:
         """Lesion -> number of its pixels in all photos."""
         return {lesion: sum(row.pixels.get(lesion, 0) for row in self.rows) for lesion in self.lesions}
+
+    @property
+    def marked(self) -> dict[str, dict[str, int]]:
+        """Split -> lesion -> number of the split's photos that show it; no split of unknown masks only."""
+        known = [row for row in self.rows if row.pixels]
+        return {
+            split: {
+                lesion: sum(row.split == split and row.pixels[lesion] > 0 for row in known) for lesion in self.lesions
+            }
+            for split in dict.fromkeys(row.split for row in known)
+        }
 
     @property
     def graded(self) -> dict[int, int]:
@@ -99,8 +110,8 @@ def check_datalist(
     Args:
         items: a datalist, as a reader of `LAYOUTS` gives it.
         allow_empty: accept all-black masks (DDR), see `read_mask`.
-        lesions: those that may be named, see `Layout.lesions`; where they are of both families, the datalist is of the
-            one that it names.
+        lesions: those that may be named, see `Layout.lesions`; where they are `ALL_LESIONS`, the datalist is of the
+            family that it names.
     """
     return CheckReport(tuple(iter_check(items, allow_empty, lesions)))
 
@@ -110,7 +121,7 @@ def iter_check(
 ) -> Iterator[CheckRow]:
     """Yield the row of each photo as soon as it is checked; `check_datalist` collects them."""
     items = list(items)
-    family = labelled_family(items, lesions)
+    family = labelled_family(items, lesions) if set(ALL_LESIONS) <= set(lesions) else tuple(lesions)
     for item in items:
         yield _check_item(item, allow_empty, family)
 

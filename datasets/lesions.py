@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .errors import InputError
 
 __all__ = [
@@ -15,7 +13,6 @@ __all__ = [
     "OCTA_LESION_CODES",
     "OVERLAP_PRIORITY",
     "find_octa_lesion",
-    "lesion_family",
 ]
 
 LESIONS = ("microaneurysm", "haemorrhage", "hard_exudate", "soft_exudate")
@@ -35,28 +32,13 @@ OCTA_LESION_CODES = {
 """The field's codes of the lesions of an OCTA image."""
 
 ALL_LESIONS = (*LESIONS, *OCTA_LESIONS)
-"""Every name that a datalist's `label` may hold; an image holds those of one family only."""
+"""Every known name that a datalist's `label` may hold, of one family only; a folder of one's own may add others."""
 
 CLASSES = ("other", *LESIONS, "black_background")
 """The softmax classes: index 0 is the retina without lesions, the last is what lies outside the field of view."""
 
 OVERLAP_PRIORITY = ("microaneurysm", "soft_exudate", "haemorrhage", "hard_exudate")
 """Where masks overlap, the label map keeps the lesion that stands first here: the rarer one wins."""
-
-
-def lesion_family(lesions: Iterable[str]) -> tuple[str, ...]:
-    """Return the family that holds all the names: `LESIONS` (fundus photos, also for no name) or `OCTA_LESIONS`.
-
-    Raises:
-        ValueError: a name is unknown, or they are of both families.
-    """
-    names = list(lesions)
-    for family in (LESIONS, OCTA_LESIONS):
-        if set(names) <= set(family):
-            return family
-    raise ValueError(
-        f"lesions are some of {', '.join(LESIONS)}, or some of {', '.join(OCTA_LESIONS)}, each once, got {names}"
-    )
 
 
 def find_octa_lesion(code: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from PIL import Image
 from .atomic import atomic_path
 from .decoding import ALPHA_MODES, decode_image
 from .errors import InputError
-from .lesions import ALL_LESIONS, LESIONS, lesion_family
+from .lesion_names import lesion_family, name_fault
+from .lesions import ALL_LESIONS, LESIONS, OCTA_LESIONS
 
-__all__ = ["check_lesion", "label_masks", "read_mask", "read_masks", "write_mask"]
+__all__ = ["check_lesion", "label_masks", "lesions_of", "read_mask", "read_masks", "write_mask"]
 
 MASK_MODES = ("1", "L", "P", "I", "F", "RGB")  # and I;16 in its byte orders
 
@@ -78,14 +79,16 @@ def read_masks(
         paths: lesion name -> mask file, for the lesions that have a file (the `label` of a datalist item).
         size: (height, width) of the photo.
         allow_empty: as in `read_mask`.
-        lesions: those to read, some of `LESIONS` or of `OCTA_LESIONS`; files of others stay closed.
+        lesions: those to read, some of `LESIONS` or of `OCTA_LESIONS`, and names of one's own; files of other known
+            lesions of the family stay closed.
 
     Returns:
         uint8 array (K, H, W) of 0 and 1 in the order of `lesions`; zeros for a lesion that has no file.
 
     Raises:
-        InputError: a mask that `read_mask` refuses, a name that is no lesion of the same family, or labels of nuclei.
-        ValueError: `lesions` holds an unknown name, or names of both families.
+        InputError: a mask that `read_mask` refuses, a name that is neither of the same family nor one of `lesions`, or
+            labels of nuclei.
+        ValueError: `lesions` holds a name that no lesion can have, or names of both families.
     """
     family = lesion_family(lesions)
     for lesion, path in label_masks(paths).items():
@@ -110,8 +113,31 @@ def label_masks(label: Mapping[str, Any] | str) -> dict[str, Any]:
     return dict(label)
 
 
+def lesions_of(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the lesions that a datalist's labels name: known ones in the order of `ALL_LESIONS`, others by alphabet.
+
+    Raises:
+        InputError: no photo has a mask, known lesions are of both families, a name that no lesion can have, or labels
+            of nuclei.
+
+    Example:
+        >>> lesions_of([{"label": {"drusen": "a.png"}}, {"label": {"atrophy": "b.png", "haemorrhage": "c.png"}}])
+        ['haemorrhage', 'atrophy', 'drusen']
+    """
+    paths = {lesion: path for item in items for lesion, path in label_masks(item.get("label", {})).items()}
+    if not paths:
+        raise InputError("no photo of the data set has a mask of a lesion; add masks, or choose another data set")
+    for lesion, path in paths.items():
+        if fault := name_fault(lesion):
+            raise InputError(f"{path}: {lesion!r} {fault}")
+    known = [lesion for lesion in ALL_LESIONS if lesion in paths]
+    for lesion in known:
+        check_lesion(lesion, paths[lesion], LESIONS if known[0] in LESIONS else OCTA_LESIONS)
+    return [*known, *sorted(set(paths) - set(known))]
+
+
 def check_lesion(lesion: str, path: Path | str, family: Sequence[str]) -> None:
-    """Refuse a mask whose lesion is not one of a family: `LESIONS` or `OCTA_LESIONS`.
+    """Refuse a mask whose lesion is not one of a family: `LESIONS` or `OCTA_LESIONS`, and names of one's own.
 
     Raises:
         InputError: the name is unknown, or of the other family: its mask would count as absent lesions.

@@ -20,6 +20,7 @@ from .idrid import idrid_segmentation
 from .lesions import ALL_LESIONS, LESIONS, OCTA_LESIONS
 from .monusac import monusac
 from .nuclei import CONIC_CLASSES, MONUSAC_CLASSES
+from .photo_folder import photo_folder
 
 __all__ = ["LAYOUTS", "Layout", "layout_classes", "read_layout"]
 
@@ -33,14 +34,16 @@ class Layout:
         allow_empty: whether a mask without a lesion pixel is right: DDR writes black masks for absent lesions, IDRiD
             and DRAC2022 have no file for them, and a grading layout has no masks.
         lesions: those that its labels may name: `LESIONS` in fundus photos, `OCTA_LESIONS` in OCTA images. A JSON
-            datalist names those of either family, nuclei have none.
+            datalist and a folder of one's own name those of either family, nuclei have none.
         classes: of the nuclei, the background first; empty for lesions and grades.
+        own_lesions: whether its labels may also name other lesions, see `lesions_of`.
     """
 
     read: Callable[..., list[dict[str, Any]]]
     allow_empty: bool
     lesions: tuple[str, ...] = LESIONS
     classes: tuple[str, ...] = ()
+    own_lesions: bool = False
 
 
 LAYOUTS = {
@@ -48,6 +51,7 @@ LAYOUTS = {
     "idrid_43_11": Layout(partial(idrid_segmentation, split_rule="43/11/27"), allow_empty=False),
     "ddr": Layout(ddr_segmentation, allow_empty=True),
     "json": Layout(load_datalist, allow_empty=True, lesions=ALL_LESIONS),
+    "folder": Layout(photo_folder, allow_empty=True, lesions=ALL_LESIONS, own_lesions=True),
     "idrid_grading": Layout(idrid_grading, allow_empty=True),
     "ddr_grading": Layout(ddr_grading, allow_empty=True),
     "eyepacs": Layout(eyepacs, allow_empty=True),
@@ -56,7 +60,8 @@ LAYOUTS = {
     "monusac": Layout(monusac, allow_empty=True, lesions=(), classes=MONUSAC_CLASSES),
 }
 """Official folders of lesion masks (IDRiD as two papers split it, DDR, DRAC2022), of grades (IDRiD, DDR, EyePACS) and
-of nuclei (CoNIC, MoNuSAC), and the JSON datalist of one's own photos, whose root is the file."""
+of nuclei (CoNIC, MoNuSAC), the JSON datalist of one's own photos, whose root is the file, and a folder of one's own
+photos and masks."""
 
 
 def read_layout(layout: str, root: Path | str, **options: Any) -> list[dict[str, Any]]:

@@ -69,11 +69,12 @@ class LoadLesionMasksd(MapTransform):
         photo_key: key of the loaded photo, whose height and width the masks must have.
         allow_empty: accept files without a lesion pixel. IDRiD has no file for an absent lesion, so that a black
             one is a mistake; DDR writes black files.
-        lesions: the K lesions to load, in this order, a fundus photo's four by default; files of others are not read.
+        lesions: the K lesions to load, in this order, a fundus photo's four by default; names of one's own may be
+            among them. Files of others are not read.
 
     Raises:
         InputError: a mask is missing, unreadable, of another size, RGBA, grey-scale or wrongly black.
-        ValueError: `lesions` names an unknown lesion.
+        ValueError: `lesions` holds a name that no lesion can have, one twice, or names of both families.
     """
 
     def __init__(

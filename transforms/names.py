@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.datasets.lesions import lesion_family
+from tinylesions.datasets.lesion_names import lesion_family
 
 __all__ = ["checked_lesions", "output_name"]
 
 
 def checked_lesions(lesions: Sequence[str]) -> tuple[str, ...]:
-    """Return the lesions that a network looks for: some of `LESIONS` or some of `OCTA_LESIONS`.
+    """Return the lesions that a network looks for: some of `LESIONS` or of `OCTA_LESIONS`, and names of one's own.
 
     Raises:
-        ValueError: none is given, one is unknown or stands there twice, or they are of both.
+        ValueError: none is given, one stands there twice or cannot be the name of a lesion, or they are of both.
     """
     names = (lesions,) if isinstance(lesions, str) else tuple(lesions)
     family = lesion_family(names)

@@ -141,6 +141,38 @@ def test_problems_of_octa_images(tinylesions, octa, tmp_path):
     assert "3. Neovascularization: this folder is missing" in problem
 
 
+def test_a_folder_of_ones_own(tinylesions, tmp_path):
+    root, csv = tmp_path / "own", tmp_path / "table.csv"
+    for folder in ("images", "masks/drusen", "masks/HE"):
+        (root / folder).mkdir(parents=True)
+    for number in range(1, 4):
+        Image.new("RGB", (30, 40), (90, 60, 20)).save(root / "images" / f"eye{number}.png")
+        Image.fromarray(np.eye(40, 30, dtype=np.uint8) * 255 * (number < 3)).save(
+            root / f"masks/drusen/eye{number}.png"
+        )
+    Image.fromarray(np.eye(40, 30, 1, dtype=np.uint8) * 255).save(root / "masks/HE/eye1.png")
+    (root / "photos.csv").write_text("photo,split,grade\neye1,training,2\neye2,validation,\neye3,test,0\n")
+    answer = tinylesions("check-data", "folder", root, "--csv", csv)
+    assert answer.code == 0, answer
+    lines = [line.split() for line in answer.out.splitlines() if line.strip()]
+    assert lines[1] == ["photo", "split", "size", "HE", "drusen", "grade", "files"]
+    assert ["eye1", "training", "30×40", "29", "30", "2", "ok"] in lines
+    assert ["eye3", "test", "30×40", "–", "–", "0", "ok"] in lines
+    start = lines.index(["split", "HE", "drusen"]) + 2
+    assert lines[start : start + 3] == [["training", "1", "1"], ["validation", "0", "1"], ["test", "0", "0"]]
+    assert pd.read_csv(csv)["drusen"].tolist() == [30, 30, 0]
+    # a JSON datalist could not tell a lesion of one's own from a misspelt one
+    datalist = tmp_path / "list.json"
+    refused = tinylesions("check-data", "folder", root, "--save-datalist", datalist)
+    assert (refused.code, datalist.exists()) == (2, False)
+    assert "a datalist holds no drusen: leave --save-datalist out" in refused.problem
+    shutil.rmtree(root / "masks/drusen")
+    assert tinylesions("check-data", "folder", root, "--save-datalist", datalist).code == 0
+    assert "no problem" in tinylesions("check-data", "json", datalist).out
+    shutil.rmtree(root / "masks")
+    assert "there are no masks to learn from" in tinylesions("check-data", "folder", root).problem
+
+
 def test_problems_of_graded_photos(tinylesions, tmp_path):
     tinylesions("phantom", tmp_path / "data", "--layout", "eyepacs", "--photos", 2, 0, 0, "--size", 192, 256)
     (tmp_path / "data" / "train" / "10_right.jpeg").write_bytes(b"")

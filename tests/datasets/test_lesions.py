@@ -1,8 +1,6 @@
-"""The names of the lesions, their codes and families."""
+"""The known names of the lesions and their codes."""
 
 from __future__ import annotations
-
-from itertools import combinations, product
 
 import pytest
 
@@ -16,7 +14,6 @@ from tinylesions.datasets.lesions import (
     OCTA_LESIONS,
     OVERLAP_PRIORITY,
     find_octa_lesion,
-    lesion_family,
 )
 
 
@@ -47,27 +44,3 @@ def test_an_unknown_code_is_named_with_those_there_are(code):
     sentence = f"^there is no lesion '{code}' in OCTA images: choose one of IRMA, NPA, NV.$"
     with pytest.raises(InputError, match=sentence):
         find_octa_lesion(code)
-
-
-@pytest.mark.parametrize("family", [LESIONS, OCTA_LESIONS])
-def test_family_of_every_choice(family):
-    for count in range(1, len(family) + 1):
-        for names in combinations(reversed(family), count):
-            assert lesion_family(names) == family
-            assert lesion_family(iter(names)) == family
-
-
-def test_no_name_is_of_a_fundus_photo():
-    assert lesion_family([]) == LESIONS
-
-
-def test_families_do_not_mix():
-    for names in product(LESIONS, OCTA_LESIONS):
-        with pytest.raises(ValueError, match=f"some of microaneurysm, .*{names[0]}.*{names[1]}"):
-            lesion_family(names)
-
-
-@pytest.mark.parametrize("names", [["drusen"], ["NV"], [*OCTA_LESIONS, "optic_disc"]])
-def test_an_unknown_name_is_of_no_family(names):
-    with pytest.raises(ValueError, match=f"got .*{names[-1]}"):
-        lesion_family(names)

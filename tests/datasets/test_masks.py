@@ -10,7 +10,7 @@ from PIL import Image
 
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import LESIONS, OCTA_LESIONS
-from tinylesions.datasets.masks import read_mask, read_masks
+from tinylesions.datasets.masks import lesions_of, read_mask, read_masks
 
 
 @pytest.fixture
@@ -146,3 +146,22 @@ def test_misspelt_lesion_is_refused(tmp_path):
         read_masks({"hemorrhage": tmp_path / "a.tif"}, (20, 30))
     with pytest.raises(InputError, match="'neovascularization' is no lesion; name it one of intraretinal"):
         read_masks({"neovascularization": tmp_path / "a.tif"}, (20, 30), lesions=OCTA_LESIONS)
+
+
+def test_lesions_that_the_labels_name():
+    def labels(*names: str) -> list[dict]:
+        return [{"id": "graded"}, {"label": {}}, *({"label": {name: f"{name}.png"}} for name in names)]
+
+    assert lesions_of(labels("soft_exudate", "microaneurysm", "soft_exudate")) == ["microaneurysm", "soft_exudate"]
+    assert lesions_of(labels("vessel", "hard_exudate", "drusen")) == ["hard_exudate", "drusen", "vessel"]
+    assert lesions_of(labels("vessel", *reversed(OCTA_LESIONS))) == [*OCTA_LESIONS, "vessel"]
+    for names, sentence in (
+        ((), "no photo of the data set has a mask"),
+        (("haemorrhage", "nonperfusion_area"), r"nonperfusion_area\.png: nonperfusion_area is none of microaneurysm"),
+        (("hemorrhage",), r"hemorrhage\.png: 'hemorrhage' is another word for haemorrhage; name it so"),
+        (("overlay",), r"overlay\.png: 'overlay' is the name of something else"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            lesions_of(labels(*names))
+    with pytest.raises(InputError, match=r"labels\.npy: this file marks nuclei"):
+        lesions_of([{"label": "labels.npy"}])

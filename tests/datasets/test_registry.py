@@ -86,7 +86,8 @@ def test_black_masks_are_wrong_where_an_absent_lesion_has_no_file():
 def test_lesions_that_the_labels_may_name():
     lesions = {name: layout.lesions for name, layout in LAYOUTS.items()}
     assert lesions.pop("drac") == OCTA_LESIONS
-    assert lesions.pop("json") == ALL_LESIONS
+    assert lesions.pop("json") == lesions.pop("folder") == ALL_LESIONS
+    assert [name for name, layout in LAYOUTS.items() if layout.own_lesions] == ["folder"]
     assert lesions.pop("conic") == lesions.pop("monusac") == ()
     assert set(lesions.values()) == {LESIONS}
 

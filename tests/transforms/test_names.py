@@ -13,9 +13,10 @@ def test_lesions():
     assert checked_lesions("haemorrhage") == ("haemorrhage",)
     assert checked_lesions(OCTA_LESIONS[::-1]) == OCTA_LESIONS[::-1]
     assert checked_lesions("neovascularisation") == ("neovascularisation",)
+    assert checked_lesions(["drusen", "haemorrhage"]) == ("drusen", "haemorrhage")
 
 
-@pytest.mark.parametrize("lesions", [[], ["hemorrhage"], ["haemorrhage", "haemorrhage"], ["other"]])
+@pytest.mark.parametrize("lesions", [[], ["hemorrhage"], ["haemorrhage", "haemorrhage"], ["other"], ["drusen"] * 2])
 def test_bad_lesions(lesions):
     with pytest.raises(ValueError, match="microaneurysm, haemorrhage, hard_exudate, soft_exudate"):
         checked_lesions(lesions)
