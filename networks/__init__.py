@@ -11,9 +11,12 @@ from tinylesions.networks.attention import (
     SpatialAttention,
     attention_block,
 )
-from tinylesions.networks.checkpoints import load_checkpoint
+from tinylesions.networks.checkpoints import load_checkpoint, save_half
 from tinylesions.networks.deeplab import DeepLabV3Plus
 from tinylesions.networks.dilated_resnet import DilatedResNet
+from tinylesions.networks.efficientnet_lite import EfficientNetLiteEncoder
+from tinylesions.networks.efficientnet_unet_plus_plus import EfficientNetUNetPlusPlus
+from tinylesions.networks.efficientnet_weights import load_efficientnet_lite_weights
 from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints
 from tinylesions.networks.red_seg import RedSeg
 from tinylesions.networks.sam_adapter import SAMAdapter
@@ -37,6 +40,8 @@ __all__ = [
     "DeepFusion",
     "DeepLabV3Plus",
     "DilatedResNet",
+    "EfficientNetLiteEncoder",
+    "EfficientNetUNetPlusPlus",
     "MergedNetworks",
     "RedSeg",
     "SAMAdapter",
@@ -60,5 +65,7 @@ __all__ = [
     "find_choice",
     "load_checkpoint",
     "load_checkpoints",
+    "load_efficientnet_lite_weights",
     "load_vgg16_weights",
+    "save_half",
 ]

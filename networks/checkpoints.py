@@ -1,4 +1,4 @@
-"""Load a trained network's weights, with an error that says what does not fit."""
+"""Load a trained network's weights, with an error that says what does not fit; save them in half the bytes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.errors import InputError
 
-__all__ = ["load_checkpoint"]
+__all__ = ["load_checkpoint", "save_half"]
 
 
 def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Load weights into a network on whatever device it is.
 
     Args:
-        network: the bare network.
+        network: the bare network; it keeps its data type, whatever that of the file.
         path: a state dict saved by ``torch.save``, or a training's checkpoint that holds one as ``network``.
 
     Returns:
@@ -54,3 +55,28 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> nn.Modu
         )
     network.load_state_dict(weights)
     return network
+
+
+def save_half(network: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Save a network's weights in float16, half the bytes; the network itself stays as it is.
+
+    Integers, such as the batch norms' counts, keep their type. `load_checkpoint` loads the file into a network of any
+    data type.
+
+    Args:
+        network: the bare network.
+        path: of the file, a state dict, which appears when it is complete.
+
+    Raises:
+        InputError: the file cannot be written, or a weight is not finite in float16.
+    """
+    weights = network.state_dict()
+    halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+    for key, value in halved.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(
+                f"{path} cannot be saved in float16: {key} has values that are not finite or beyond 65504: train with"
+                " a smaller learning rate, or save in float32."
+            )
+    with atomic_path(Path(path)) as temporary:
+        torch.save(halved, temporary)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 ALLOWED = {
     "datasets": {"datasets"},
-    "networks": {"networks", "datasets.errors"},
+    "networks": {"networks", "datasets.errors", "datasets.atomic"},
     "losses": {"losses", "datasets.errors"},
     "metrics": {"metrics"},
     "transforms": {"transforms", "datasets"},

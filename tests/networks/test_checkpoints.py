@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tinylesions.datasets.errors import InputError
-from tinylesions.networks import VGG16UNetPlusPlus, load_checkpoint
+from tinylesions.networks import VGG16UNetPlusPlus, load_checkpoint, save_half
 
 from .tester import WIDTHS
 
@@ -119,3 +119,37 @@ def test_missing_file(tmp_path):
     for path in (tmp_path / "model.pt", tmp_path):
         with pytest.raises(InputError, match=r"there are no weights at .*train first"):
             load_checkpoint(network_of(), path)
+
+
+def test_weights_saved_in_half(tmp_path, trained):
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    save_half(trained, tmp_path / "new" / "model.pt")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.pt"]
+    torch.save(before, tmp_path / "whole.pt")
+    assert (tmp_path / "new" / "model.pt").stat().st_size < 0.7 * (tmp_path / "whole.pt").stat().st_size
+    network = load_checkpoint(network_of(), tmp_path / "new" / "model.pt")
+    for name, value in network.state_dict().items():
+        expected = before[name]
+        assert torch.equal(trained.state_dict()[name], expected)
+        assert trained.state_dict()[name].dtype == expected.dtype
+        if expected.is_floating_point():
+            assert value.dtype == torch.float32
+            torch.testing.assert_close(value, expected, rtol=2**-11, atol=2**-25)  # float16 rounds so
+        else:
+            assert value.dtype == expected.dtype
+            assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize("value", [7e4, float("inf"), float("nan")])
+def test_weights_beyond_half_are_not_saved(tmp_path, value):
+    network = torch.nn.BatchNorm2d(2)
+    network.running_var[1] = value
+    with pytest.raises(InputError, match=r"model\.pt cannot be saved in float16: running_var .*65504"):
+        save_half(network, tmp_path / "model.pt")
+    assert not any(tmp_path.iterdir())
+
+
+def test_weights_saved_where_a_file_is_in_the_way(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"model\.pt cannot be written"):
+        save_half(torch.nn.Linear(2, 2), tmp_path / "file" / "model.pt")
