@@ -7,6 +7,7 @@ from tinylesions.handlers.checkpoints import BestModel, TrainingCheckpoint, load
 from tinylesions.handlers.class_score_table import ClassScoreTable
 from tinylesions.handlers.class_scores import ClassScores
 from tinylesions.handlers.class_weights_table import write_class_weights
+from tinylesions.handlers.ema import ExponentialMovingAverage
 from tinylesions.handlers.epoch_seed import EpochSeed
 from tinylesions.handlers.final_validation import IntervalAndFinalValidation
 from tinylesions.handlers.free_response import FreeResponse
@@ -17,6 +18,7 @@ from tinylesions.handlers.last_model import LastModel
 from tinylesions.handlers.metrics_log import MetricsLog
 from tinylesions.handlers.negative_share_schedule import NegativeShareSchedule, negative_share
 from tinylesions.handlers.nuclei_quality import NucleiQuality
+from tinylesions.handlers.operating_points import OperatingPoints
 from tinylesions.handlers.overlap import Overlap
 from tinylesions.handlers.pixel_average_precision import PixelAveragePrecision
 from tinylesions.handlers.pixel_break_even import PixelBreakEven
@@ -35,6 +37,7 @@ __all__ = [
     "ClassScoreTable",
     "ClassScores",
     "EpochSeed",
+    "ExponentialMovingAverage",
     "FreeResponse",
     "GradingScores",
     "HardPixels",
@@ -43,6 +46,7 @@ __all__ = [
     "MetricsLog",
     "NegativeShareSchedule",
     "NucleiQuality",
+    "OperatingPoints",
     "Overlap",
     "PixelAveragePrecision",
     "PixelBreakEven",
