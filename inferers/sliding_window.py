@@ -14,6 +14,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import PytorchPadMode, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep, fall_back_tuple
 from torch import nn
 
+from tinylesions.inferers.flips import average_flips, checked_flips
 from tinylesions.inferers.network_preparation import weights_version
 from tinylesions.inferers.outputs import Outputs, as_given
 from tinylesions.inferers.photo_inference import infer_photo
@@ -60,6 +61,8 @@ class ForegroundSlidingWindowInferer(SlidingWindowInferer):
             but pixels near the border of a 64×64 window have then other neighbours: another, similar, map.
         compiled: pass the network through ``torch.compile``, worth its minute on a GPU with many photos.
         on_estimate: called once a call, after the first batches, with the seconds that all of its windows will take.
+        flips: mirror images of each window whose outputs are averaged, see :data:`~tinylesions.inferers.flips.Flips`;
+            ``((), (1,))`` is the window and its mirror image. By default the window alone.
 
     Raises:
         ValueError: an argument is out of range; in the call: photos are not (N, C, H, W), the foreground is of
@@ -96,6 +99,7 @@ class ForegroundSlidingWindowInferer(SlidingWindowInferer):
         fast: bool = False,
         compiled: bool = False,
         on_estimate: Callable[[float], None] | None = None,
+        flips: Sequence[Sequence[int]] = ((),),
     ) -> None:
         super().__init__(
             roi_size, 1, overlap, mode, sigma_scale, padding_mode, cval, sw_device, device, progress=progress
@@ -116,6 +120,7 @@ class ForegroundSlidingWindowInferer(SlidingWindowInferer):
         self.fast = fast
         self.compiled = compiled
         self.on_estimate = on_estimate
+        self.flips = checked_flips(flips)
         self._prepared: tuple[tuple[Any, ...], WindowForward] | None = None
 
     def plan(self, inputs: torch.Tensor, foreground: torch.Tensor | None = None) -> WindowPlan:
@@ -174,7 +179,7 @@ class ForegroundSlidingWindowInferer(SlidingWindowInferer):
                     photo,
                     run,
                     plan.grid,
-                    lambda windows: forward(windows, *args, **kwargs),
+                    lambda windows: average_flips(lambda images: forward(images, *args, **kwargs), windows, self.flips),
                     self._batch_size(plan.grid.roi_size, forward.device),
                     importance,
                     self.background,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from monai.inferers import SimpleInferer
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch import nn
 
+from tinylesions.inferers.flips import average_flips, checked_flips
 from tinylesions.inferers.outputs import Outputs, as_given, by_key
 from tinylesions.inferers.precision import PRECISIONS, autocast, resolve_precision
 
@@ -36,10 +37,12 @@ class WholeImageInferer(SimpleInferer):
             bfloat16.
         explainer: adds to the outputs of a network that gives a dict what it makes of the images, the network and those
             outputs, e.g. :class:`~tinylesions.inferers.grad_cam.GradCamMaps`. It gets no autocast.
+        flips: mirror images whose outputs are averaged, see :data:`~tinylesions.inferers.flips.Flips`;
+            ``((), (1,))`` is the image and its mirror image. By default the image alone.
 
     Raises:
-        ValueError: no such precision; in the call: ``"fp16"`` while gradients are recorded, or there is an explainer
-            and the network gives no dict, or one with the explainer's names.
+        ValueError: no such precision or flips; in the call: ``"fp16"`` while gradients are recorded, or there is an
+            explainer and the network gives no dict, or one with the explainer's names.
 
     Example:
         >>> inferer = WholeImageInferer(precision="float32")
@@ -47,12 +50,15 @@ class WholeImageInferer(SimpleInferer):
         torch.Size([1, 2, 50, 70])
     """
 
-    def __init__(self, precision: str = "auto", explainer: Explainer | None = None) -> None:
+    def __init__(
+        self, precision: str = "auto", explainer: Explainer | None = None, flips: Sequence[Sequence[int]] = ((),)
+    ) -> None:
         super().__init__()
         if precision not in ("auto", *PRECISIONS):
             raise ValueError(f"precision is one of auto, {', '.join(PRECISIONS)}, not {precision!r}.")
         self.precision = precision
         self.explainer = explainer
+        self.flips = checked_flips(flips)
 
     def __call__(  # type: ignore[override]  # MONAI's own promises a tensor and gives what the network gives
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -84,11 +90,17 @@ class WholeImageInferer(SimpleInferer):
     def _run(
         self, images: torch.Tensor, network: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Outputs:
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with autocast(images.device, self._dtype(images.device)):
-            given = network(images, *args, **kwargs)
-        outputs = {key: output.float() for key, output in by_key(given).items()}
+        given: Any = None
+
+        def forward(images: torch.Tensor) -> Outputs:
+            nonlocal given
+            if images.ndim == 4:
+                images = images.contiguous(memory_format=torch.channels_last)
+            with autocast(images.device, self._dtype(images.device)):
+                given = network(images, *args, **kwargs)
+            return {key: output.float() for key, output in by_key(given).items()}
+
+        outputs = average_flips(forward, images, self.flips)
         if self.explainer is None:
             return outputs
         if not isinstance(given, Mapping):

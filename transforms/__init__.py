@@ -18,7 +18,11 @@ from tinylesions.transforms.field_of_view import (
     otsu_box,
 )
 from tinylesions.transforms.grade_photo import GradePhotod
+from tinylesions.transforms.jpeg import RandJPEGd
 from tinylesions.transforms.label_map import LesionMasksToLabelMapd, lesion_masks_to_label_map
+from tinylesions.transforms.lesion_colours import PALETTE, lesion_colours
+from tinylesions.transforms.lesion_crops import RandLesionCropsd
+from tinylesions.transforms.lesion_indices import LesionIndicesd
 from tinylesions.transforms.lesion_table import collect_tables, lesion_components, photo_summary
 from tinylesions.transforms.load import LoadLesionMasksd, LoadPhotod
 from tinylesions.transforms.load_nuclei import LoadNucleid, LoadTiled
@@ -26,7 +30,7 @@ from tinylesions.transforms.nuclei_colours import NUCLEI_COLOURS, nuclei_colours
 from tinylesions.transforms.nuclei_instances import NucleiInstancesd, nuclei_instances
 from tinylesions.transforms.nuclei_overlay import draw_nuclei
 from tinylesions.transforms.nuclei_table import nuclei_table
-from tinylesions.transforms.overlay import PALETTE, draw_overlay
+from tinylesions.transforms.overlay import draw_overlay
 from tinylesions.transforms.patches import SlidingWindowPatchesd, lesion_windows, window_origins
 from tinylesions.transforms.photo_variants import VARIANTS, PhotoVariantsDataset, photo_variant
 from tinylesions.transforms.predicted_lesion_masks import PredictedLesionsd, SavePseudoMasksd
@@ -47,6 +51,7 @@ __all__ = [
     "FieldOfViewCropd",
     "FieldOfViewMaskd",
     "GradePhotod",
+    "LesionIndicesd",
     "LesionMasksToLabelMapd",
     "LoadLesionMasksd",
     "LoadNucleid",
@@ -57,6 +62,8 @@ __all__ = [
     "NucleiProbabilitiesd",
     "PhotoVariantsDataset",
     "PredictedLesionsd",
+    "RandJPEGd",
+    "RandLesionCropsd",
     "ResizeLongestSided",
     "ResizeToSized",
     "SaveGradCamsd",
@@ -75,6 +82,7 @@ __all__ = [
     "draw_nuclei",
     "draw_overlay",
     "field_of_view_mask",
+    "lesion_colours",
     "lesion_components",
     "lesion_masks_to_label_map",
     "lesion_windows",

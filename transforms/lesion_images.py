@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tinylesions.datasets.lesions import CLASSES
-from tinylesions.transforms.overlay import PALETTE
+from tinylesions.transforms.lesion_colours import PALETTE
 
 __all__ = ["write_jpeg", "write_label_map", "write_mask", "write_probability"]
 

@@ -164,7 +164,9 @@ def _read_folder(folder: Path, table: str, item: str) -> tuple[pd.DataFrame, dic
         # names stay text: a photo may be called 007 or NA
         types = {item: "str", **COLUMNS, **NUCLEI_COLUMNS}
         rows = pd.read_csv(folder / table, dtype=types, keep_default_na=False)
-        return rows, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        # what belongs to the weights and not to the photo is no column
+        return rows, {name: fact for name, fact in summary.items() if name != "thresholds"}
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} holds no complete prediction, its {table} or summary.json cannot be read: predict this {item}"

@@ -49,7 +49,8 @@ class SaveLesionsd(MapTransform):
     ``<lesion>_mask.png``     with ``exclusive=False`` instead of the label map: 255 where the lesion is, else 0
     ``overlay.jpg``           :func:`~tinylesions.transforms.overlay.draw_overlay`
     ``lesions.csv``           :func:`~tinylesions.transforms.lesion_table.lesion_components` after a column ``photo``
-    ``summary.json``          file, size, counts and areas; ``seconds``, ``windows``, facts where the data has them
+    ``summary.json``          file, size, counts and areas; ``seconds``, ``windows``, facts where the data has them,
+                              ``thresholds`` where there are some
     ``grade_evidence.jpg``    :func:`~tinylesions.transforms.grade_evidence.draw_grade_evidence`, where the data has it
     ========================  =========================================================================
 
@@ -67,11 +68,13 @@ class SaveLesionsd(MapTransform):
         lesions: None where the probabilities are a softmax over :data:`~tinylesions.datasets.lesions.CLASSES`: the
             label map has the most probable one. Else the names of the K lesions that the network looks for, each with
             a sigmoid of its own: the label map has the most probable lesion where one reaches 0.5, and nothing that
-            is written speaks of other lesions.
+            is written speaks of other lesions. Lesions of other names than ``LESIONS`` are for ``exclusive=False``.
         classes: of the softmax, ``CLASSES`` or ``CLASSES[:5]``: a network without ``black_background``, which the
             label map still has outside of the retina.
         exclusive: False where `lesions` may overlap, as those of OCTA images do: a pixel is of every lesion that
             reaches 0.5 there, and each gets a mask.
+        thresholds: probability of each of `lesions`, above 0 and below 1, that is reached where it is found, instead of
+            0.5; see :func:`~tinylesions.transforms.predicted_lesions.label_map_of_sigmoid` for the label map.
         facts_key: key of what else is known of the photo, a mapping of plain values, e.g. of
             :class:`~tinylesions.transforms.grade_photo.GradePhotod`; added to ``summary.json``. May be absent.
         evidence_key: key of the evidence for the photo's grade, (1, H, W) float, 0 to 1, at the size of the photo's
@@ -81,7 +84,7 @@ class SaveLesionsd(MapTransform):
         InputError: the id cannot name a folder, the photo cannot be read, or the folder cannot be written.
         ValueError: the prediction has another number of channels, or another size than the photo, `lesions` names an
             unknown lesion, or with ``exclusive=True`` one that no label map has, or none with ``exclusive=False``, or
-            `classes` are others.
+            `classes` are others, or `thresholds` are not one for each of `lesions`, above 0 and below 1.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class SaveLesionsd(MapTransform):
         facts_key: str = "facts",
         evidence_key: str = "pred_grade_evidence",
         exclusive: bool = True,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_dir = Path(output_dir)
@@ -112,6 +116,7 @@ class SaveLesionsd(MapTransform):
         if exclusive and not set(self.lesions or ()) <= set(CLASSES):
             raise ValueError(f"a label map has no {', '.join(self.lesions or ())}: save them with exclusive=False")
         self.exclusive = exclusive
+        self.thresholds = None if thresholds is None else _checked_thresholds(thresholds, self.lesions or ())
         self.facts_key = facts_key
         self.evidence_key = evidence_key
 
@@ -135,6 +140,8 @@ class SaveLesionsd(MapTransform):
                 facts["seconds"] = float(items["seconds"])
             facts |= {name: int(items[name]) for name in ("windows", "windows_skipped") if name in items}
             facts |= items.get(self.facts_key, {})
+            if self.thresholds is not None:
+                facts["thresholds"] = self.thresholds
             evidence = None
             if self.evidence_key in items:
                 map_ = convert_to_tensor(items[self.evidence_key], track_meta=False)
@@ -154,11 +161,12 @@ class SaveLesionsd(MapTransform):
 
     def _predicted(self, probabilities: torch.Tensor, field_of_view: np.ndarray) -> _Predicted:
         lesions = self.lesions or LESIONS
+        thresholds = None if self.thresholds is None else list(self.thresholds.values())
         if not self.exclusive:
-            masks = convert_to_numpy(masks_of_sigmoid(probabilities)) & field_of_view
+            masks = convert_to_numpy(masks_of_sigmoid(probabilities, thresholds)) & field_of_view
             return _Predicted(lesions, convert_to_numpy(probabilities.float()), masks, None)
         label_map_, channels = (
-            label_map_of_sigmoid(probabilities, self.lesions)
+            label_map_of_sigmoid(probabilities, self.lesions, thresholds)
             if self.lesions
             else label_map_of_softmax(probabilities, self.classes)
         )
@@ -166,6 +174,15 @@ class SaveLesionsd(MapTransform):
         label_map[~field_of_view] = CLASSES.index("black_background")
         masks = masks_of_label_map(label_map, lesions)
         return _Predicted(lesions, convert_to_numpy(channels.float()), masks, label_map)
+
+
+def _checked_thresholds(thresholds: Mapping[str, float], lesions: Sequence[str]) -> dict[str, float]:
+    """The thresholds in the order of the lesions, whatever their own, in plain numbers."""
+    if set(thresholds) != set(lesions) or not all(0 < threshold < 1 for threshold in thresholds.values()):
+        raise ValueError(
+            f"thresholds are one for each of the lesions {list(lesions)}, above 0 and below 1, got {dict(thresholds)}"
+        )
+    return {lesion: float(thresholds[lesion]) for lesion in lesions}
 
 
 def _write_folder(

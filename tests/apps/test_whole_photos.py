@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tinylesions.apps import demo as demo_module
 from tinylesions.apps.photo_inferers import WholePhoto, photo_inferer
+from tinylesions.inferers import ForegroundSlidingWindowInferer, WholeImageInferer
 from tinylesions.monai_bundles import BUNDLES
 from tinylesions.networks.red_seg import RedSeg
 
@@ -201,3 +202,26 @@ class TestPlainInferer:
         found = inferer.infer({"image": image}, network, torch.device("cpu"), pytest.fail)
         assert not found.requires_grad
         torch.testing.assert_close(found, network(image[None])[0].detach())
+
+
+class TestMirrorImages:
+    """What is told of an inferer that averages over mirror images."""
+
+    FLIPS = ((), (1,))
+
+    def test_one_pass(self):
+        whole = WholeImageInferer("float32", flips=self.FLIPS)
+        inferer = photo_inferer(ConfigParser({"inferer": whole, "longest_side": 900}), {}, show_progress=False)
+        assert inferer.settings(torch.device("cpu")) == {
+            "longest_side": 900,
+            "precision": "float32",
+            "flips": [[], [1]],
+        }
+        words = "one pass each, the longer side 900 px, the mean of 2 mirror images"
+        assert inferer.announce([Path("eye.jpg")]) == words
+
+    def test_windows(self, photo):
+        windows = ForegroundSlidingWindowInferer(64, precision="float32", flips=self.FLIPS)
+        inferer = photo_inferer(ConfigParser({"inferer": windows}), {}, show_progress=False)
+        assert inferer.settings(torch.device("cpu"))["flips"] == [[], [1]]
+        assert inferer.announce([photo]).endswith("overlap 0.25, the mean of 2 mirror images")

@@ -6,7 +6,8 @@ from scipy import ndimage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from tinylesions.datasets.lesions import CLASSES, LESIONS, OCTA_LESIONS, OVERLAP_PRIORITY
-from tinylesions.transforms.overlay import PALETTE, draw_overlay
+from tinylesions.transforms.lesion_colours import PALETTE, lesion_colours
+from tinylesions.transforms.overlay import draw_overlay
 
 HEIGHT, WIDTH = 1200, 1800  # outlines are 2 pixels here
 COUNTS = {"microaneurysm": 3, "haemorrhage": 1, "hard_exudate": 12, "soft_exudate": 0}
@@ -218,17 +219,77 @@ SEEN_BY = {
 }
 
 
+def seen(colours, by: str) -> np.ndarray:
+    """CIELAB of colours, RGB 0 to 255, as eyes see them that lack a kind of cones."""
+    colours = np.asarray(colours, dtype=float) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.transpose(SEEN_BY[by]), 0, 1)
+    return rgb2lab(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
 @pytest.mark.parametrize("seen_by", SEEN_BY)
 def test_octa_colours_are_told_apart_and_are_no_grey(seen_by):
-    def lab(colours):
-        colours = np.asarray(colours, dtype=float) / 255
-        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-        linear = np.clip(linear @ np.transpose(SEEN_BY[seen_by]), 0, 1)
-        return rgb2lab(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
-
-    colours = lab([PALETTE[lesion] for lesion in OCTA_LESIONS])
-    greys = lab(np.repeat(np.arange(256)[:, None], 3, axis=1))
+    colours = seen([PALETTE[lesion] for lesion in OCTA_LESIONS], seen_by)
+    greys = seen(np.repeat(np.arange(256)[:, None], 3, axis=1), seen_by)
     for number, colour in enumerate(colours):
         assert deltaE_ciede2000(greys, np.broadcast_to(colour, greys.shape)).min() > 12
         for other in colours[:number]:
             assert deltaE_ciede2000(colour, other) > 20
+
+
+OWN = ("drusen", "laser_scar", "cotton", "fibrosis", "vessel", "disc")
+RETINA_AND_LEGEND = ((190, 90, 30), (140, 60, 20), (220, 130, 60), (110, 35, 15), (16, 16, 16))
+
+
+@pytest.mark.parametrize("seen_by", SEEN_BY)
+def test_colours_of_ones_own_lesions_are_told_apart(seen_by):
+    colours = lesion_colours([*LESIONS, *OWN])
+    places = seen([*colours.values()], seen_by)
+    backs = seen(RETINA_AND_LEGEND, seen_by)
+    for number, colour in enumerate(places):
+        for other in places[:number]:
+            assert deltaE_ciede2000(colour, other) > 10
+        if number >= len(LESIONS):
+            assert deltaE_ciede2000(backs, np.broadcast_to(colour, backs.shape)).min() > 10
+
+
+def test_the_order_of_colours_is_stable():
+    mixed = lesion_colours(["laser_scar", "hard_exudate", "drusen", "microaneurysm"])
+    assert list(mixed) == ["microaneurysm", "hard_exudate", "drusen", "laser_scar"]
+    assert mixed == lesion_colours(list(mixed)) == lesion_colours([*mixed][::-1])
+    assert mixed["hard_exudate"] == PALETTE["hard_exudate"]
+    many = lesion_colours([f"lesion_{letter}" for letter in "abcdefghijkl"])
+    assert len(set(many.values())) == 10
+    assert many["lesion_k"] == many["lesion_a"]
+    assert len(set(lesion_colours([*OCTA_LESIONS, *OWN]).values())) == 9
+
+
+@pytest.mark.parametrize("count", [9, 20, 64])
+def test_more_lesions_than_bits_of_a_byte(count):
+    """Each in a place of its own, far from the legend."""
+    lesions = [f"lesion_{number:02}" for number in range(count)][::-1]
+    masks = np.zeros((count, 200, 900), dtype=bool)
+    for number, mask in enumerate(masks):
+        mask[10:13, 10 + 8 * number : 13 + 8 * number] = True
+    photo = np.full((200, 900, 3), 90, dtype=np.uint8)
+    overlay = draw_overlay(photo, masks, np.ones((200, 900)), dict.fromkeys(lesions, 1), exclusive=False)
+    colours = lesion_colours(lesions)
+    for lesion, mask in zip(lesions, masks, strict=True):
+        ring = ndimage.binary_dilation(mask) & ~mask
+        assert (overlay[ring] == colours[lesion]).all()
+
+
+def test_more_lesions_than_an_overlay_shows():
+    counts = dict.fromkeys([str(number) for number in range(65)], 0)
+    with pytest.raises(ValueError, match="at most 64 lesions, got 65"):
+        draw_overlay(np.zeros((9, 9, 3), np.uint8), np.zeros((65, 9, 9), bool), np.ones((9, 9)), counts)
+
+
+def test_the_legend_names_ones_own_lesions():
+    photo = np.zeros((1024, 1024, 3), dtype=np.uint8)
+    counts = {"laser_scar": 2, "haemorrhage": 5, "drusen": 0}
+    overlay = draw_overlay(photo, np.zeros((3, 1024, 1024), bool), np.ones((1024, 1024)), counts, exclusive=False)
+    rings = [(overlay == colour).all(axis=-1) for colour in lesion_colours(counts).values()]
+    rows = [np.flatnonzero(ring.any(axis=1)).mean() for ring in rings]
+    assert rows == sorted(rows)
+    assert len(rows) == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,49 @@ def test_what_is_no_number_is_no_lesion():
     assert not masks_of_sigmoid(torch.full((2, 1, 1), float("nan"))).any()
     label_map, _ = label_map_of_sigmoid(torch.full((2, 1, 1), float("nan")), ("microaneurysm", "haemorrhage"))
     assert CLASSES[label_map.item()] == "other"
+
+
+def log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability)) if probability < 1 else math.inf
+
+
+THRESHOLDS = (0.3, 0.8, 0.05)
+
+
+def test_own_thresholds_against_a_loop():
+    probabilities = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0)) ** 2
+    probabilities[:, 0, 0] = torch.tensor(THRESHOLDS)
+    probabilities[:, 0, 1] = torch.tensor(THRESHOLDS) - 1e-6
+    probabilities[:, 0, 2] = torch.tensor([0.6, 0.999, 1.0])
+    lesions = ("haemorrhage", "soft_exudate", "microaneurysm")
+    label_map, kept = label_map_of_sigmoid(probabilities, lesions, THRESHOLDS)
+    masks = masks_of_sigmoid(probabilities, THRESHOLDS)
+    assert kept is probabilities
+    assert (masks.dtype, label_map.dtype) == (torch.bool, torch.uint8)
+    found = set()
+    for y, x in np.ndindex(30, 40):
+        values = probabilities[:, y, x].tolist()
+        reached = [value >= np.float32(threshold) for value, threshold in zip(values, THRESHOLDS, strict=True)]
+        assert masks[:, y, x].tolist() == reached
+        above = [log_odds(value) - log_odds(threshold) for value, threshold in zip(values, THRESHOLDS, strict=True)]
+        if (y, x) != (0, 0):  # there all are equal, but for rounding
+            best = max((number for number in range(3) if reached[number]), key=above.__getitem__, default=None)
+            assert CLASSES[label_map[y, x]] == ("other" if best is None else lesions[best])
+        found.add(CLASSES[label_map[y, x]])
+    assert found == {"other", *lesions}
+
+
+def test_thresholds_of_a_half_are_the_default():
+    probabilities = torch.rand(4, 60, 70, generator=torch.Generator().manual_seed(1))
+    expected, _ = label_map_of_sigmoid(probabilities, LESIONS)
+    assert torch.equal(label_map_of_sigmoid(probabilities, LESIONS, [0.5] * 4)[0], expected)
+    assert torch.equal(masks_of_sigmoid(probabilities, [0.5] * 4), masks_of_sigmoid(probabilities))
+
+
+def test_thresholds_of_any_size_and_no_number():
+    values = torch.tensor([[[1e-9, 1e-10, 1.0, float("nan")]]])
+    label_map, _ = label_map_of_sigmoid(values, ["haemorrhage"], [1e-9])
+    assert [CLASSES[index] == "haemorrhage" for index in label_map[0].tolist()] == [True, False, True, False]
+    assert masks_of_sigmoid(values, [1e-9]).flatten().tolist() == [True, False, True, False]
+    with pytest.raises(ValueError, match="zip"):
+        masks_of_sigmoid(values, [0.5, 0.5])

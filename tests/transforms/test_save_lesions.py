@@ -16,8 +16,8 @@ from PIL import Image
 from tinylesions.datasets.errors import InputError
 from tinylesions.datasets.lesions import CLASSES, LESIONS, OCTA_LESIONS
 from tinylesions.transforms.field_of_view import field_of_view_mask
+from tinylesions.transforms.lesion_colours import PALETTE
 from tinylesions.transforms.lesion_table import COLUMNS, lesion_components
-from tinylesions.transforms.overlay import PALETTE
 from tinylesions.transforms.save_lesions import SaveLesionsd
 
 FILES = sorted(
@@ -153,6 +153,21 @@ def test_sigmoid_of_some_lesions(data, tmp_path, lesions):
     for lesion in lesions:
         assert summary[f"{lesion}_count"] == (table["lesion"] == lesion).sum() > 0
         assert summary[f"{lesion}_area_px"] == (expected == CLASSES.index(lesion)).sum()
+
+
+def test_the_label_map_heeds_the_thresholds(data, tmp_path):
+    lesions = ("microaneurysm", "haemorrhage")
+    data["pred"] = torch.zeros(2, 120, 200)
+    for column, values in zip((60, 80, 100, 120), ((0.3, 0.6), (0.3, 0.1), (0.05, 0.45), (0.3, 0.99)), strict=True):
+        data["pred"][:, 50:60, column : column + 10] = torch.tensor(values)[:, None, None]
+    thresholds = {"haemorrhage": 0.5, "microaneurysm": 0.1}
+    folder = Path(SaveLesionsd("pred", tmp_path / "out", lesions=lesions, thresholds=thresholds)(data)["output"])
+    label_map = np.asarray(Image.open(folder / "label_map.png"))
+    found = [CLASSES[label_map[55, column + 5]] for column in (60, 80, 100, 120)]
+    assert found == ["microaneurysm", "microaneurysm", "other", "haemorrhage"]
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert list(summary["thresholds"].items()) == [("microaneurysm", 0.1), ("haemorrhage", 0.5)]
+    assert [summary[f"{lesion}_area_px"] for lesion in lesions] == [200, 100]
 
 
 def test_softmax_without_black_background(data, tmp_path):

@@ -1,4 +1,4 @@
-"""What is written for OCTA images, whose lesions overlap."""
+"""What is written for lesions that overlap: those of OCTA images and those of one's own names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from PIL import Image
 from scipy import ndimage
 
 from tinylesions.datasets.lesions import OCTA_LESIONS
-from tinylesions.transforms.overlay import PALETTE
+from tinylesions.transforms.lesion_colours import PALETTE
+from tinylesions.transforms.lesion_table import collect_tables
 from tinylesions.transforms.save_lesions import SaveLesionsd
 
 
@@ -86,3 +87,48 @@ def test_overlapping_lesions_keep_inside_a_field_of_view(octa, tmp_path):
     for lesion in OCTA_LESIONS:
         mask = np.asarray(Image.open(folder / f"{lesion}_mask.png"))
         np.testing.assert_array_equal(mask > 0, octa["field_of_view"][0].numpy() > 0)
+
+
+OWN = ("drusen", "microaneurysm", "laser-scar")
+
+
+def test_lesions_of_ones_own_names(octa, tmp_path):
+    folder = Path(save_octa(tmp_path / "out", OWN)(octa)["output"])
+    maps = [name for lesion in OWN for name in (f"{lesion}.png", f"{lesion}_mask.png")]
+    assert names(folder) == sorted([*maps, "lesions.csv", "overlay.jpg", "summary.json"])
+    table = pd.read_csv(folder / "lesions.csv")
+    for lesion, channel in zip(OWN, octa["pred"].numpy(), strict=True):
+        assert (np.asarray(Image.open(folder / f"{lesion}_mask.png")) > 0).sum() == (channel >= 0.5).sum()
+        assert (table["lesion"] == lesion).sum() == ndimage.label(channel >= 0.5, np.ones((3, 3)))[1] > 0
+    with pytest.raises(ValueError, match="a label map has no drusen"):
+        SaveLesionsd("pred", tmp_path, lesions=OWN)
+
+
+def test_each_lesion_has_its_threshold(octa, tmp_path):
+    thresholds = {"laser-scar": 0.7, "drusen": 0.2, "microaneurysm": 0.5}
+    save = SaveLesionsd(
+        "pred", tmp_path / "out", lesions=OWN, exclusive=False, field_of_view_key=None, thresholds=thresholds
+    )
+    folder = Path(save(octa)["output"])
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["thresholds"] == thresholds
+    for lesion, channel in zip(OWN, octa["pred"].numpy(), strict=True):
+        assert (np.asarray(Image.open(folder / f"{lesion}_mask.png")) > 0).sum() == summary[f"{lesion}_area_px"]
+        assert summary[f"{lesion}_area_px"] == (channel >= np.float32(thresholds[lesion])).sum()
+    _, photos = collect_tables([folder], tmp_path)
+    row = pd.read_csv(photos)
+    assert [column for column in row if "threshold" in column] == []
+    assert row["drusen_count"].item() == summary["drusen_count"]
+    plain = save_octa(tmp_path / "plain", OWN)(octa)["output"]
+    assert "thresholds" not in json.loads((Path(plain) / "summary.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [{}, {"drusen": 0.5}, dict.fromkeys([*OWN, "haemorrhage"], 0.5), *(dict.fromkeys(OWN, t) for t in (0, 1, np.nan))],
+)
+def test_thresholds_that_do_not_fit(tmp_path, thresholds):
+    with pytest.raises(ValueError, match="thresholds are one for each of the lesions"):
+        SaveLesionsd("pred", tmp_path, lesions=OWN, exclusive=False, thresholds=thresholds)
+    with pytest.raises(ValueError, match="thresholds are one for each"):
+        SaveLesionsd("pred", tmp_path, thresholds={"haemorrhage": 0.5})  # a softmax has none
