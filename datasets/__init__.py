@@ -3,7 +3,7 @@
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .class_frequencies import class_frequencies
 from .conic import conic
-from .cross_validation import deal_folds, hold_out_fold
+from .cross_validation import cross_validation_split, deal_folds, hold_out_fold, rarity_weights
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
@@ -82,6 +82,7 @@ __all__ = [
     "checked_class_names",
     "class_frequencies",
     "conic",
+    "cross_validation_split",
     "ddr_grading",
     "ddr_segmentation",
     "deal_folds",
@@ -108,6 +109,7 @@ __all__ = [
     "photo_folder",
     "photo_ids",
     "photo_size",
+    "rarity_weights",
     "read_layout",
     "read_mask",
     "read_masks",

@@ -10,7 +10,7 @@ from .errors import InputError
 from .masks import label_masks, lesions_of
 from .photos import natural_key
 
-__all__ = ["deal_folds", "hold_out_fold"]
+__all__ = ["cross_validation_split", "deal_folds", "hold_out_fold", "rarity_weights"]
 
 
 def deal_folds(
@@ -77,3 +77,52 @@ def hold_out_fold(items: Iterable[Mapping[str, Any]], fold: int | None) -> list[
             f"there is no fold {fold}: choose one of {', '.join(map(str, there))}, or none to train on all."
         )
     return [{**item, "split": "validation" if item["fold"] == fold else "training"} for item in dealt]
+
+
+def cross_validation_split(
+    items: Iterable[Mapping[str, Any]], fold: int | str | None = None, folds: int = 5
+) -> list[dict[str, Any]]:
+    """Return the photos with the splits that a config's ``fold`` asks for.
+
+    Args:
+        items: a datalist.
+        fold: None for the data set's own splits; a number for a cross-validation in which that fold validates;
+            ``"all"`` where all photos that are not for testing train and none validates.
+        folds: how many there are.
+
+    Raises:
+        InputError: there is no such fold, or there are fewer photos than folds.
+    """
+    if fold is None:
+        return [dict(item) for item in items]
+    if fold == "all":
+        return [{**item, "split": "training"} for item in items if item["split"] != "test"]
+    if not isinstance(fold, int):
+        raise InputError(f"fold is a number below {folds}, or 'all' to train on all photos, not {fold!r}.")
+    return hold_out_fold(deal_folds(items, folds), fold)
+
+
+def rarity_weights(items: Iterable[Mapping[str, Any]], lesions: Sequence[str]) -> list[float]:
+    """Return how often each photo is drawn for training, relative to others: photos with rare lesions more often.
+
+    Half of the draws are the same for all photos; the other half is divided evenly among the lesions, and each lesion's
+    part among the photos that have a mask of it.
+
+    Args:
+        items: the photos for training.
+        lesions: those that count.
+
+    Returns:
+        One weight a photo; they add up to 1 where every lesion has a mask.
+
+    Example:
+        >>> masks = [{"haemorrhage": "1.png"}, {"haemorrhage": "2.png", "soft_exudate": "2.png"}]
+        >>> rarity_weights([{"label": label} for label in masks], ["haemorrhage", "soft_exudate"])
+        [0.375, 0.625]
+    """
+    labels = [label_masks(item.get("label", {})) for item in items]
+    counts = Counter(lesion for label in labels for lesion in label)
+    return [
+        0.5 / len(labels) + sum(0.5 / len(lesions) / counts[lesion] for lesion in lesions if lesion in label)
+        for label in labels
+    ]

@@ -21,9 +21,10 @@ class CompoundLoss(_Loss):
 
     Args:
         losses: name → loss of logits and a target, one or more.
+        weights: name → what a loss is multiplied by, 1 for those that are not named.
 
     Raises:
-        ValueError: there is no loss.
+        ValueError: there is no loss, or a weight is of none of them.
 
     Example:
         >>> from monai.losses import DiceLoss
@@ -34,9 +35,12 @@ class CompoundLoss(_Loss):
         tensor(True)
     """
 
-    def __init__(self, losses: Mapping[str, nn.Module]) -> None:
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
         if not losses:
             raise ValueError("A sum needs one loss or more, but losses names none.")
+        self.weights = dict.fromkeys(losses, 1.0) | dict(weights or {})
+        if self.weights.keys() != losses.keys():
+            raise ValueError(f"The losses are {list(losses)}, but there are weights of {list(self.weights)}.")
         super().__init__()
         self.losses = nn.ModuleDict(losses)
 
@@ -49,4 +53,4 @@ class CompoundLoss(_Loss):
         """
         logits, truth = (convert_to_tensor(tensor, track_meta=False) for tensor in (input, target))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return torch.stack([loss(logits, truth) for loss in self.losses.values()]).sum()
+        return torch.stack([self.weights[name] * loss(logits, truth) for name, loss in self.losses.items()]).sum()

@@ -17,6 +17,7 @@ from tinylesions.networks.dilated_resnet import DilatedResNet
 from tinylesions.networks.efficientnet_lite import EfficientNetLiteEncoder
 from tinylesions.networks.efficientnet_unet_plus_plus import EfficientNetUNetPlusPlus
 from tinylesions.networks.efficientnet_weights import load_efficientnet_lite_weights
+from tinylesions.networks.initial_weights import start_from
 from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints
 from tinylesions.networks.red_seg import RedSeg
 from tinylesions.networks.sam_adapter import SAMAdapter
@@ -68,4 +69,5 @@ __all__ = [
     "load_efficientnet_lite_weights",
     "load_vgg16_weights",
     "save_half",
+    "start_from",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinylesions.transforms.background import SubtractBackgroundd, subtract_background
 from tinylesions.transforms.background_reuse import (
     NucleiClassMapsd,
     NucleiProbabilitiesd,
@@ -73,6 +74,7 @@ __all__ = [
     "SaveSideOutputsd",
     "SlidingWindowPatchesd",
     "SoftmaxHeadsd",
+    "SubtractBackgroundd",
     "WindowCache",
     "WindowSampler",
     "WindowSampling",
@@ -94,6 +96,7 @@ __all__ = [
     "photo_summary",
     "photo_variant",
     "reuse_background",
+    "subtract_background",
     "window_origins",
     "write_drac_submission",
 ]
