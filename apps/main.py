@@ -15,17 +15,11 @@ from tinylesions import __version__
 from tinylesions.apps.consoles import console, errors
 from tinylesions.apps.data_commands import check_data, phantom
 from tinylesions.apps.input_errors import find_input_error
-from tinylesions.apps.options import (
-    DEFAULT_BUNDLE,
-    BundleOption,
-    LayoutName,
-    Precision,
-    PresetOption,
-)
+from tinylesions.apps.options import DEFAULT_BUNDLE, BundleOption, Precision, PresetOption, checked_presets
+from tinylesions.apps.training_commands import experiment, finetune
 from tinylesions.apps.warning_sentences import show_warnings_as_sentences
 from tinylesions.apps.wording import counted
-from tinylesions.datasets import InputError
-from tinylesions.monai_bundles import Bundle, find_bundle
+from tinylesions.monai_bundles import find_bundle
 
 __all__ = ["app", "main"]
 
@@ -56,14 +50,17 @@ def _tinylesions(
 
     A first look without any data:  `tinylesions demo`
 
-    Your photos:  `tinylesions predict PHOTOS --weights model.pt --out results`
+    Your photos:  `tinylesions predict PHOTOS --out results`
 
-    Training and evaluation are MONAI's `python -m monai.bundle run`; each bundle's docs/README.md shows how.
+    Your photos with your masks of any lesions:  `tinylesions finetune FOLDER --out finetuned`
+
+    Other training and evaluation are MONAI's `python -m monai.bundle run`; each bundle's docs/README.md shows how.
     """
 
 
 app.command()(phantom)
 app.command("check-data")(check_data)
+app.command()(finetune)
 
 
 @app.command()
@@ -71,16 +68,16 @@ def predict(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos or tiles, and folders of them.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the results; created if needed.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; created if needed.")] = Path("results"),
     bundle: BundleOption = DEFAULT_BUNDLE,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="model.pt of a training; the bundle's own models/model.pt by default. The bundle for OCTA images has a"
-            " network for each lesion: name the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one"
-            " of these files; a lesion without its file is not looked for. The bundle for nuclei has two: name the"
-            " folder of multi_class.pt, binary.pt and training.json; without one of the weights there is only the"
-            " other's result."
+            help="model.pt of a training; the bundle's own models/model.pt by default, which ships with the default"
+            " bundle (for research, no medical device). The bundle for OCTA images has a network for each lesion: name"
+            " the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one of these files; a lesion"
+            " without its file is not looked for. The bundle for nuclei has two: name the folder of multi_class.pt,"
+            " binary.pt and training.json; without one of the weights there is only the other's result."
         ),
     ] = None,
     preset: PresetOption = None,
@@ -116,6 +113,14 @@ def predict(
             " Only for bundles that grade photos.",
         ),
     ] = False,
+    threshold: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="LESION=VALUE",
+            help="Probability from which a pixel is that lesion, in place of the weights' own, e.g. `--threshold"
+            " haemorrhage=0.4`; can be given several times. Only for weights that look for each lesion by itself.",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default cuda if there is one, else cpu.")
     ] = None,
@@ -127,8 +132,8 @@ def predict(
 
     - `<lesion>.png`: the probability of each lesion in 16 bits,
     - `label_map.png`: the most probable class of each pixel, or where each lesion is looked for by itself, the most
-      probable lesion that reaches 0.5; of OCTA images, whose lesions overlap, `<lesion>_mask.png` instead, 255 where
-      the lesion reaches 0.5,
+      probable lesion that reaches its threshold (0.5 where the weights have none); of lesions that overlap, as in OCTA
+      images, or have names of your own, `<lesion>_mask.png` instead, 255 where the lesion reaches it,
     - `overlay.jpg`: the lesions drawn into the photo,
     - `lesions.csv` and `summary.json`: each lesion's place and size, counts and areas, and the photo's grade from
       bundles that grade,
@@ -144,11 +149,12 @@ def predict(
 
     and for all photos `lesions.csv`, `photos.csv` (of tiles: `nuclei.csv`, `tiles.csv`) and `run.json` (versions and
     settings). A bad photo is left out, named at the end and in `errors.csv`, and does not stop the others (exit code
-    2). The same command goes on where it was interrupted.
+    2). The same command goes on where it was interrupted. For example `tinylesions predict photo.jpg`.
     """
     chosen = find_bundle(bundle)
-    presets = _presets(chosen, preset)
+    presets = checked_presets(chosen, preset)
     from tinylesions.apps.predict import predict
+    from tinylesions.apps.thresholds import parse_thresholds
 
     overrides: dict[str, float | bool | str] = {}
     if overlap is not None:
@@ -169,6 +175,7 @@ def predict(
         device,
         overwrite,
         partial(console.print, markup=False),
+        thresholds=parse_thresholds(threshold or []),
     )
     already = f", {len(result.skipped)} already done" if result.skipped else ""
     console.print(f"{counted(len(result.done), chosen.item)} predicted{already}: see {out}", markup=False)
@@ -180,73 +187,7 @@ def predict(
         raise typer.Exit(2)
 
 
-@app.command()
-def experiment(
-    table: Annotated[str, typer.Argument(help="A table of the paper, e.g. table_4.")],
-    dataset_dir: Annotated[Path, typer.Option(help="The data set's folder, or the file of a JSON datalist.")],
-    out: Annotated[Path, typer.Option(help="Folder of weights, scores and the table.")],
-    bundle: BundleOption = DEFAULT_BUNDLE,
-    preset: PresetOption = None,
-    row: Annotated[Optional[list[str]], typer.Option(help="Only this row; can be given several times.")] = None,  # noqa: UP045
-    layout: Annotated[
-        Optional[LayoutName],  # noqa: UP045
-        typer.Option(help="The data set's layout, where it is not the table's own."),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Train every row so many times, and write mean ± deviation.")
-    ] = 1,
-    pretrained: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="ImageNet weights to start from: `imagenet` downloads torchvision's, a path names its file. With the"
-            " bundle for OCTA images: the path of Segment Anything's checkpoint, which only SAMadapter starts from."
-        ),
-    ] = None,
-    evaluation_dir: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The data set whose test photos are scored, for a table that trains on another."),
-    ] = None,
-    evaluation_layout: Annotated[
-        Optional[LayoutName],  # noqa: UP045
-        typer.Option(help="Its layout, where it is not the table's own."),
-    ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--set",
-            metavar="ID=VALUE",
-            help="Override an id of the bundle's configs in every training and evaluation, e.g. `--set max_epochs=5`;"
-            " can be given several times. Not for an id that makes the rows what they are.",
-        ),
-    ] = None,
-) -> None:
-    """Train and evaluate the rows of a paper's table, and write them beside the published figures (CSV, Markdown).
-
-    What is done is kept: a row is not trained twice, an interrupted training goes on, and more `--seeds` only add to
-    what is there. A row without published figures makes pictures; one that cannot be trained without `--pretrained`
-    is left out where that is not given. For example
-    `tinylesions experiment table_4 --dataset-dir IDRiD --out table_4 --row "output 4"`.
-    """
-    chosen = find_bundle(bundle)
-    presets = _presets(chosen, preset)
-    from tinylesions.apps.experiment import run_experiment
-    from tinylesions.apps.experiment_overrides import parse_overrides
-
-    run_experiment(
-        chosen,
-        table,
-        dataset_dir,
-        out,
-        presets=presets,
-        rows=row,
-        layout=layout.value if layout else None,
-        console=console,
-        seeds=seeds,
-        pretrained=pretrained,
-        evaluation_dir=evaluation_dir,
-        evaluation_layout=evaluation_layout.value if evaluation_layout else None,
-        overrides=parse_overrides(set_ or []),
-    )
+app.command()(experiment)
 
 
 @app.command()
@@ -263,14 +204,6 @@ def demo(
     from tinylesions.apps.demo import run_demo
 
     run_demo(find_bundle(bundle), out, console)
-
-
-def _presets(bundle: Bundle, preset: str | None) -> list[str]:
-    if preset is None:
-        return []
-    if preset not in bundle.presets:
-        raise InputError(f"{bundle.name} has no preset {preset!r}: choose one of {', '.join(bundle.presets)}.")
-    return [preset]
 
 
 def main() -> None:

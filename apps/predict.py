@@ -14,16 +14,19 @@ import pandas as pd
 import torch
 from monai.bundle import ConfigParser
 
+from tinylesions.apps.devices import device_override
 from tinylesions.apps.finished import finished_folders, is_finished
 from tinylesions.apps.input_errors import find_input_error
 from tinylesions.apps.ordered_messages import OrderedMessages
 from tinylesions.apps.photo_inferers import PhotoInferer, photo_inferer
 from tinylesions.apps.photo_pipeline import run_in_flight
 from tinylesions.apps.photo_steps import LoadedPhoto, Photo, PhotoSteps
+from tinylesions.apps.thresholds import lay_over_thresholds
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
 from tinylesions.datasets import InputError, find_photos, photo_ids
 from tinylesions.datasets.atomic import atomic_path
+from tinylesions.datasets.training_record import TRAINING_RECORD
 from tinylesions.handlers import file_sha256, record_run
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import collect_tables
@@ -63,6 +66,7 @@ def predict(
     overwrite: bool = False,
     say: Callable[[str], None] = print,
     workers: int | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Prediction:
     """Predict photos with a bundle's own inference config; a bad photo does not stop the others.
 
@@ -82,18 +86,18 @@ def predict(
         say: takes each line for the user, from any thread, one at a time.
         workers: how many photos are read, and as many written, beside the one in the network; by default 1 where the
             network is on a CPU, 4 where it is on a GPU.
+        thresholds: lesion → probability that is reached where it is found, in place of the weights' own.
 
     Raises:
-        InputError: no photo, an array of tiles, no weights, weights that do not fit, no such device, an override that
-            is not for this bundle, an output folder that cannot be written.
+        InputError: no photo, an array of tiles, no weights, weights that do not fit, no such device, an override or a
+            threshold that is not for these weights, an output folder that cannot be written.
     """
     paths = find_photos(inputs, exclude=output_dir)
     _refuse_arrays(paths, bundle)
     weights = weights or bundle.weights
-    places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir}
-    if device is not None:
-        places["device"] = f"$torch.device({_usable(device)!r})"
+    places: dict[str, Any] = {"ckpt_path": weights, "output_dir": output_dir, **device_override(device)}
     workflow = build_workflow(bundle, ["inference", *configs], {**places, **(overrides or {})}, "infer")
+    lay_over_thresholds(workflow.parser, thresholds or {})
     workflow.initialize()
     preprocessing, network, postprocessing, where = map(workflow.parser.get_parsed_content, _PARTS)
     network.eval()
@@ -103,6 +107,7 @@ def predict(
     settings = _settings(bundle, sha256, configs, overrides or {}, inferer, where)
     if "class_names" in workflow.parser:  # they lie beside the weights
         settings["class_names"] = list(workflow.parser.get_parsed_content("class_names"))
+    settings |= _of_record(workflow.parser, weights)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     photos = [Photo(number, id_, path) for number, (id_, path) in enumerate(zip(photo_ids(paths), paths, strict=True))]
     finished = {p for p in photos if not overwrite and is_finished(output_dir / p.id, p.path, key)}
@@ -175,6 +180,14 @@ def _sha256(parser: ConfigParser, weights: Path) -> str | dict[str, str]:
     return {name: file_sha256(path) for name, path in parser.get_parsed_content("checkpoints").items()}
 
 
+def _of_record(parser: ConfigParser, weights: Path) -> dict[str, Any]:
+    """What the record beside the weights says, where the config goes by it: others may be written there later."""
+    record = weights.parent / TRAINING_RECORD
+    if "thresholds" not in parser or not record.is_file():
+        return {}
+    return {"training_record_sha256": file_sha256(record), "thresholds": parser.get_parsed_content("thresholds")}
+
+
 def _refuse_arrays(paths: Sequence[Path], bundle: Bundle) -> None:
     """Nothing in an array says which of its tiles is meant."""
     array = next((path for path in paths if path.suffix.lower() == ".npy"), None)
@@ -183,16 +196,6 @@ def _refuse_arrays(paths: Sequence[Path], bundle: Bundle) -> None:
             f"{array}: tiles are image files; those of a CoNIC array are predicted by the bundle's evaluate config with"
             " --save_predictions True."
         )
-
-
-def _usable(device: str) -> str:
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
-        mps = ["mps"] if torch.backends.mps.is_available() else []
-        usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *mps]
-        raise InputError(f"the device {device!r} cannot be used here: choose one of {', '.join(usable)}.") from error
-    return device
 
 
 def _write_errors(path: Path, failed: Mapping[str, str]) -> None:

@@ -25,6 +25,7 @@ class Bundle:
         weights_file: the trained weights below `root`: a file, or a folder with one for each of several networks.
         item: what an image is called, in sentences and names of files: a ``photo``, or a ``tile`` of tissue.
         table: what a prediction's table of all that was found is called.
+        finetuning: the config that trained weights are trained further with on other photos; None where there is none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Bundle:
     weights_file: str = field(default="models/model.pt", kw_only=True)
     item: str = field(default="photo", kw_only=True)
     table: str = field(default="lesions.csv", kw_only=True)
+    finetuning: str | None = field(default=None, kw_only=True)
 
     @property
     def root(self) -> Path:
@@ -82,8 +84,10 @@ BUNDLES = _registry(
     [
         Bundle(
             name="fundus_multi_lesion_segmentation",
-            title="Four lesions of diabetic retinopathy on full fundus photos, UNet++ on 64×64 windows",
+            title="Four lesions of diabetic retinopathy on full fundus photos, UNet++ of whole photos (the weights that"
+            " ship) or of 64×64 windows (the paper's)",
             classes=CLASSES,
+            finetuning="train_light",
         ),
         Bundle(
             name="fundus_red_lesion_segmentation",

@@ -41,7 +41,8 @@ def start_from(
     weights = load_checkpoint(trained, path).state_dict()
     own = network.state_dict()
     head = {name for name in own if name.startswith("head.")}
-    if not head or any(name not in weights or weights[name].shape != own[name].shape for name in own.keys() - head):
+    same = weights.keys() == own.keys() and all(weights[name].shape == own[name].shape for name in own.keys() - head)
+    if not head or not same:
         raise InputError(
             f"{path} is of another kind of network than {type(network).__name__}: start from weights of the same"
             " architecture and widths."

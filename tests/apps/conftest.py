@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tinylesions.apps.main import main
+from tinylesions.datasets import LESIONS, record_training
 from tinylesions.datasets.phantoms import write_idrid_segmentation
 from tinylesions.monai_bundles import Bundle, find_bundle
 from tinylesions.networks import VGG16UNetPlusPlus
@@ -83,16 +84,24 @@ def save_weights(path: Path, widths: list[int], seed: int) -> Path:
     return path
 
 
+def save_record(weights: Path, widths: list[int]) -> Path:
+    """Write the record that a training with train.json leaves beside its weights."""
+    built = {"architecture": "vgg16_unet_plus_plus", "arguments": {"widths": widths}}
+    usage = {"crop_method": "otsu", "longest_side": None, "subtract_background": False, "roi_size": [64, 64]}
+    record_training(weights.parent, "model", built, lesions=list(LESIONS), activation="softmax", flips=[[]], **usage)
+    return weights
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory, cpu_widths) -> Path:
     """Random weights of the cpu preset."""
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", cpu_widths, seed=0)
+    return save_record(save_weights(tmp_path_factory.mktemp("weights") / "model.pt", cpu_widths, seed=0), cpu_widths)
 
 
 @pytest.fixture(scope="session")
 def other_weights(tmp_path_factory, cpu_widths) -> Path:
     """Other random weights of the cpu preset."""
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", cpu_widths, seed=1)
+    return save_record(save_weights(tmp_path_factory.mktemp("weights") / "model.pt", cpu_widths, seed=1), cpu_widths)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ exit code 2; nothing half-written.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +93,8 @@ class TestWeights:
         assert problem.startswith(f"{wide_weights} does not fit VGG16UNetPlusPlus")
         assert "preset" in problem
 
-    def test_of_the_preset_without_the_preset(self, tinylesions, photo, weights, tmp_path):
+    def test_of_the_preset_without_the_preset(self, tinylesions, photo, weights, bad, tmp_path):
+        weights = shutil.copy(weights, bad)  # without the record, which says the preset's widths
         problem = tinylesions("predict", photo, "--weights", weights, "--out", tmp_path / "out").problem
         assert "preset" in problem
 

@@ -26,9 +26,11 @@ COMMANDS = {
         "--precision",
         "--device",
         "--overwrite",
+        "--threshold",
         "overlay.jpg",
         "errors.csv",
     ),
+    "finetune": ("--weights", "--epochs", "--set", "--layout", "masks/haemorrhage/eye1.png", "finetuned/model.pt"),
     "experiment": ("--dataset-dir", "--preset", "--row", "--layout", "--seeds", "published figures"),
     "demo": ("--out", "without any data"),
 }
@@ -49,7 +51,7 @@ def test_help_of_a_command(tinylesions, command):
         assert word in answer.out
 
 
-@pytest.mark.parametrize("command", ["predict", "experiment", "demo"])
+@pytest.mark.parametrize("command", ["predict", "finetune", "experiment", "demo"])
 def test_help_names_all_bundles(tinylesions, command):
     text = tinylesions(command, "--help").out
     assert all(f"{name}:" in text for name in BUNDLES)
@@ -59,7 +61,7 @@ def test_help_names_all_commands(tinylesions):
     answer = tinylesions("--help")
     assert answer.code == 0
     assert all(f" {command} " in answer.out for command in COMMANDS)
-    assert "tinylesions predict PHOTOS --weights model.pt --out results" in answer.out
+    assert "tinylesions predict PHOTOS --out results" in answer.out
 
 
 def test_version(tinylesions):

@@ -7,7 +7,15 @@ from collections import Counter
 
 import pytest
 
-from tinylesions.datasets import LESIONS, InputError, deal_folds, hold_out_fold, idrid_segmentation
+from tinylesions.datasets import (
+    LESIONS,
+    InputError,
+    cross_validation_split,
+    deal_folds,
+    hold_out_fold,
+    idrid_segmentation,
+    rarity_weights,
+)
 
 SOFT = (3, 8, 13, 14, 17, 18, 19)
 FOLDS = [(3, 18, 5, 11), (8, 19, 6, 12), (13, 1, 7, 15), (14, 2, 9, 16), (17, 4, 10, 20)]
@@ -118,3 +126,61 @@ def test_too_few_photos_and_folds_that_are_not_there(photos):
     for fold in (5, -1):
         with pytest.raises(InputError, match=f"no fold {fold}: choose one of 0, 1, 2, 3, 4, or none"):
             hold_out_fold(deal_folds(photos), fold)
+
+
+def splits(items: list[dict]) -> dict[str, str]:
+    return {i["id"]: i["split"] for i in items}
+
+
+def test_the_splits_that_a_config_asks_for(photos):
+    own = [*photos[:18], {**photos[18], "split": "validation"}, {**photos[19], "split": "test"}]
+    assert cross_validation_split(own) == cross_validation_split(own, None, 2) == own
+    assert splits(cross_validation_split(own, "all")) == dict.fromkeys([i["id"] for i in own[:19]], "training")
+    assert splits(own)["IDRiD_19"] == "validation", "what was given stays as it is"
+    hands = literal_deal(own[:19], 3)
+    for fold in range(3):
+        found = cross_validation_split(own, fold, 3)
+        assert [i["id"] for i in found] == list(splits(own))[:19]
+        assert splits(found) == {name: "validation" if hand == fold else "training" for name, hand in hands.items()}
+    assert splits(cross_validation_split(photos, 1)) == {
+        i["id"]: "validation" if int(i["id"][-2:]) in FOLDS[1] else "training" for i in photos
+    }
+
+
+@pytest.mark.parametrize("fold", ["1", "none", 1.0, 7])
+def test_a_fold_that_is_none(photos, fold):
+    with pytest.raises(InputError, match=f"{fold}"):
+        cross_validation_split(photos, fold)
+
+
+def test_rare_lesions_are_drawn_more_often(photos):
+    weights = rarity_weights(photos, LESIONS)
+    assert sum(weights) == pytest.approx(1)
+    # half alike, an eighth for each lesion: three lesions on all 20 photos, the fourth on 7
+    of_soft, of_others = (0.5 / 20 + 3 * 0.125 / 20 + 0.125 / 7, 0.5 / 20 + 3 * 0.125 / 20)
+    for n, weight in enumerate(weights, start=1):
+        assert weight == pytest.approx(of_soft if n in SOFT else of_others)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_drawing_first_the_lesion_and_then_the_photo(seed):
+    """The share of each photo in very many draws, each as the docstring has it, counted without drawing."""
+    rng = random.Random(seed)
+    names = [*LESIONS, "drusen"]
+    items = [item(f"p{n}", *(name for name in names if rng.random() < 0.4)) for n in range(9)]
+    items[0]["label"] = dict.fromkeys(names, "m.png")
+    del items[1]["label"]
+    draws: Counter[str] = Counter()
+    for _ in range(60):  # as many alike …
+        for i in items:
+            draws[i["id"]] += 1 / len(items)
+    for name in names:  # … as for all lesions together
+        holders = [i["id"] for i in items if name in i.get("label", {})]
+        for holder in holders:
+            draws[holder] += 60 / len(names) / len(holders)
+    found = rarity_weights(items, names)
+    assert found == pytest.approx([draws[i["id"]] / 120 for i in items])
+    assert sum(found) == pytest.approx(1)
+    assert min(found) == found[1] == pytest.approx(0.5 / 9)
+    # a lesion that no photo has draws none
+    assert sum(rarity_weights(items, [*names, "atrophy"])) == pytest.approx(1 - 0.5 / 6)

@@ -135,3 +135,23 @@ def test_with_deep_supervision(logits, labels):
 def test_no_losses():
     with pytest.raises(ValueError, match="names none"):
         CompoundLoss({})
+
+
+@pytest.mark.parametrize("weights", [{"dice": 0.25}, {"focal": 40, "dice": 0}, dict.fromkeys(MULTI_CLASS, 2.0)])
+def test_weights(logits, labels, weights):
+    leaf, other = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    value = CompoundLoss(MULTI_CLASS, weights)(leaf, labels)
+    value.backward()
+    expected = 0.0
+    for name, loss in MULTI_CLASS.items():
+        part = weights.get(name, 1) * loss(other, labels)
+        part.backward()
+        expected += part.item()
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(leaf.grad, other.grad)
+    assert value.item() != pytest.approx(CompoundLoss(MULTI_CLASS)(logits, labels).item(), rel=1e-3)
+
+
+def test_a_weight_of_no_loss():
+    with pytest.raises(ValueError, match=r"losses are \['focal', .* weights of .*'hinge'"):
+        CompoundLoss(BINARY, {"hinge": 2.0})

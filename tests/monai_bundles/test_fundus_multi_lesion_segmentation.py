@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -7,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from monai.bundle import ConfigParser, verify_net_in_out
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 from torch import nn
 
-from tinylesions.datasets import LESIONS
+from tinylesions.datasets import CLASSES, LESIONS
+from tinylesions.networks import VGG16UNetPlusPlus
 
+from .config_tester import resolve
+from .configs import merge, read_json
 from .pixels import TEST_PHOTOS, average_precision_bounds, pool, read_maps, read_truth
 from .tester import BundleTester
 
@@ -58,6 +63,8 @@ def expected_scores(data: Path, prediction: Path) -> pd.DataFrame:
 
 
 class TestFundusMultiLesionSegmentation(BundleTester):
+    """The paper's network; what is special of the light one is tested in test_fundus_multi_lesion_light.py."""
+
     name = "fundus_multi_lesion_segmentation"
     dataset, photos = "idrid_phantoms", TEST_PHOTOS
     roads: ClassVar = BundleTester.roads | {("train", "evaluate", "evaluate_outputs"): "evaluate"}
@@ -73,7 +80,9 @@ class TestFundusMultiLesionSegmentation(BundleTester):
     }
     killed: ClassVar = {"windows_per_epoch": 200, "max_epochs": 3}
     key_metric = "mean_average_precision"
+    trained: ClassVar = BundleTester.trained | {"models/training.json"}
     scores: ClassVar = {"scores.csv", "outputs.csv"}
+    reports: ClassVar = {"operating_points.csv"}
     tables: ClassVar = {"lesions.csv", "photos.csv", "run.json"}
     predicted: ClassVar = {f"{lesion}.png" for lesion in LESIONS} | {
         "label_map.png",
@@ -81,6 +90,81 @@ class TestFundusMultiLesionSegmentation(BundleTester):
         "lesions.csv",
         "summary.json",
     }
+
+    def test_metadata_names_the_version_and_the_classes(self):
+        """It describes the light network, for which there are weights."""
+        metadata = read_json(self.config_dir / "metadata.json")
+        assert metadata["version"] in metadata["changelog"]
+        data = metadata["network_data_format"]
+        for tensor, channels in (
+            (data["inputs"]["image"], ("red", "green", "blue")),
+            (data["outputs"]["pred"], LESIONS),
+        ):
+            assert tensor["channel_def"] == {str(index): name for index, name in enumerate(channels)}
+            assert tensor["num_channels"] == len(channels)
+        assert set(LESIONS) <= set(self.bundle.classes)
+
+    def test_network_takes_and_gives_what_the_metadata_says(self, tmp_path):
+        """The paper's: a softmax over all classes, of sizes that 16 divides."""
+        (config,) = self.bundle.config_files("inference")
+        formats = {
+            part: {**tensors, key: {**tensors[key], "spatial_shape": ["16*n", "16*n"]}}
+            for part, key, tensors in (
+                (part, key, read_json(self.config_dir / "metadata.json")["network_data_format"][part])
+                for part, key in (("inputs", "image"), ("outputs", "pred"))
+            )
+        }
+        formats["outputs"]["pred"]["num_channels"] = len(CLASSES)
+        metadata = tmp_path / "metadata.json"
+        metadata.write_text(json.dumps({"network_data_format": formats}), encoding="utf-8")
+        places = {"ckpt_path": (tmp_path / "model.pt").as_posix(), "widths": self.small["widths"]}
+        for n in (1, 3):
+            verify_net_in_out("network_def", str(metadata), config, device="cpu", n=n, **places)
+
+    def test_training_and_inference_agree(self, idrid_phantoms, tmp_path):
+        """The tensors that the network gets are equal, and so is how it is built."""
+        train, inference = (
+            ConfigParser(merge(self.bundle.config_files(name)).get()) for name in ("train", "inference")
+        )
+        train.update({**self.small, "dataset_dir": idrid_phantoms.as_posix()})
+        inference.update({**self.small, "ckpt_path": (tmp_path / "model.pt").as_posix()})
+        for photo in (idrid_phantoms / TEST_PHOTOS).iterdir():
+            item = {"id": photo.stem, "image": str(photo), "photo": str(photo), "label": {}}
+            trained = item
+            for transform in train.get_parsed_content("train#deterministic_transforms"):
+                trained = transform(trained)
+            trained = train.get_parsed_content("train#scaling")(trained)
+            validated = train.get_parsed_content("validate#preprocessing")(item)
+            predicted = inference.get_parsed_content("preprocessing")(item)
+            image = predicted["image"].as_tensor()
+            assert torch.equal(validated["image"].as_tensor(), image)
+            assert torch.equal(trained["image"].as_tensor(), image)
+            assert torch.equal(validated["foreground"].as_tensor(), predicted["foreground"].as_tensor())
+            assert 0.5 < image.max() <= 1
+        networks = [parser.get_parsed_content("network_def") for parser in (train, inference)]
+        assert str(networks[0]) == str(networks[1])
+        assert type(networks[0]) is type(networks[1]) is VGG16UNetPlusPlus
+        for id in ("widths", "head", "roi_size", "lesions", "background_logits"):
+            assert train.get_parsed_content(id) == inference.get_parsed_content(id), id
+
+    def test_evaluation_and_inference_stitch_alike(self):
+        evaluation, inference = self.merged(("train", "evaluate")), self.merged(("inference",))
+        scored, written = (
+            {key: resolve(value, config) for key, value in inferer.items() if key != "progress"}
+            for inferer, config in (
+                (evaluation["validate"]["inferer"], evaluation),
+                (inference["window_inferer"], inference),
+            )
+        )
+        record = inference["paper"]
+        # what inference.json takes from the record of the weights
+        assert {key: written.pop(key) for key in ("roi_size", "flips")} == {
+            "roi_size": "$@trained['roi_size']",
+            "flips": "$@trained['flips']",
+        }
+        assert scored.pop("roi_size") == record["roi_size"]
+        assert record["flips"] == [[]], "one image, as it is"
+        assert scored == written
 
     def test_the_best_validation_is_kept(self, road):
         checkpoint = torch.load(road.models / "checkpoint.pt", weights_only=True)
