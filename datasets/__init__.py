@@ -3,7 +3,7 @@
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .class_frequencies import class_frequencies
 from .conic import conic
-from .cross_validation import cross_validation_split, deal_folds, hold_out_fold, rarity_weights
+from .cross_validation import cross_validation_split, deal_folds, hold_out_fold, lesion_rarity, rarity_weights
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
@@ -100,6 +100,7 @@ __all__ = [
     "labels_digest",
     "layout_classes",
     "leaving_out_twins",
+    "lesion_rarity",
     "lesions_of",
     "load_datalist",
     "load_training_record",

@@ -10,7 +10,7 @@ from .errors import InputError
 from .masks import label_masks, lesions_of
 from .photos import natural_key
 
-__all__ = ["cross_validation_split", "deal_folds", "hold_out_fold", "rarity_weights"]
+__all__ = ["cross_validation_split", "deal_folds", "hold_out_fold", "lesion_rarity", "rarity_weights"]
 
 
 def deal_folds(
@@ -126,3 +126,15 @@ def rarity_weights(items: Iterable[Mapping[str, Any]], lesions: Sequence[str]) -
         0.5 / len(labels) + sum(0.5 / len(lesions) / counts[lesion] for lesion in lesions if lesion in label)
         for label in labels
     ]
+
+
+def lesion_rarity(items: Iterable[Mapping[str, Any]], lesions: Sequence[str]) -> list[float]:
+    """Return for each lesion one divided by the number of photos that have a mask of it; 1 where there is none.
+
+    Example:
+        >>> masks = [{"haemorrhage": "1.png"}, {"haemorrhage": "2.png", "soft_exudate": "2.png"}]
+        >>> lesion_rarity([{"label": label} for label in masks], ["haemorrhage", "soft_exudate"])
+        [0.5, 1.0]
+    """
+    counts = Counter(lesion for item in items for lesion in label_masks(item.get("label", {})))
+    return [1 / max(counts[lesion], 1) for lesion in lesions]

@@ -24,7 +24,7 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
     """Crop around lesions, or anywhere in the field of view.
 
     MONAI's ``RandCropByLabelClassesd`` draws a pixel of a class, so that the large lesions of a class get nearly all
-    crops, and wants classes that exclude each other. Here a lesion is drawn first, each as likely as another of those
+    crops, and wants classes that exclude each other. Here a lesion is drawn first, by `lesion_weights` among those
     that the photo holds. Then, in half of the cases, one of its connected components, each as likely whatever its
     size, and a pixel of it, and else one of all its pixels. The rest of the crops, and all of a photo without lesions,
     lie around a pixel of the field of view. A crop that leaves the photo is 0 there. Crops are copies without metadata;
@@ -37,6 +37,8 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
         mask_key: key of the field of view (1, H, W), above 0 inside.
         spatial_size: (h, w) of a crop in pixels, or one number for both.
         lesion_share: share of the crops that are around a lesion, 0 to 1.
+        lesion_weights: how often each lesion is drawn relative to others, so that a lesion of few photos is seen as
+            often as one of all; each as often by default.
         num_samples: crops of each photo.
         allow_missing_keys: do not raise where one of `keys` is missing.
 
@@ -60,6 +62,7 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
         mask_key: str = "field_of_view",
         spatial_size: Sequence[int] | int = (576, 576),
         lesion_share: float = 0.5,
+        lesion_weights: Sequence[float] | None = None,
         num_samples: int = 1,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -69,6 +72,9 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
             raise ValueError(f"spatial_size and num_samples are at least 1, got {spatial_size} and {num_samples}")
         if not 0 <= lesion_share <= 1:
             raise ValueError(f"lesion_share is between 0 and 1, got {lesion_share}")
+        if lesion_weights is not None and min(lesion_weights, default=0) <= 0:
+            raise ValueError(f"lesion_weights are above 0, one for each lesion, got {list(lesion_weights)}")
+        self.lesion_weights = lesion_weights
         self.label_key = label_key
         self.mask_key = mask_key
         self.lesion_share = lesion_share
@@ -85,10 +91,13 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
             indices: of each lesion.
             field_of_view: (H, W), above 0 inside.
         """
-        present = [lesion for lesion in indices if lesion.components]
+        weighted = zip(indices, self.lesion_weights or [1.0] * len(indices), strict=True)
+        present = [(lesion, weight) for lesion, weight in weighted if lesion.components]
+        lesions = [lesion for lesion, _ in present]
+        bounds = np.cumsum([weight for _, weight in present])
         self.centres = [
-            self._near_lesion(present, field_of_view.shape[1])
-            if self.R.random_sample() < self.lesion_share and present
+            self._near_lesion(lesions[self._drawn(bounds)], field_of_view.shape[1])
+            if self.R.random_sample() < self.lesion_share and lesions
             else self._anywhere(field_of_view)
             for _ in range(self.num_samples)
         ]
@@ -106,14 +115,18 @@ class RandLesionCropsd(Randomizable, MapTransform, MultiSampleTrait):
             raise ValueError(f"photo, masks and field of view have to be of one size, got {sorted(sizes)}")
         if len(indices) != len(label):
             raise ValueError(f"the indices are of {len(indices)} lesions and the masks of {len(label)}")
+        if self.lesion_weights is not None and len(self.lesion_weights) != len(label):
+            raise ValueError(f"the weights are of {len(self.lesion_weights)} lesions and the masks of {len(label)}")
         self.randomize(indices, field_of_view)
         return [
             {key: _cropped(tensor, centre, self.spatial_size) for key, tensor in tensors.items()}
             for centre in self.centres
         ]
 
-    def _near_lesion(self, present: Sequence[LesionIndices], width: int) -> tuple[int, int]:
-        lesion = present[self.R.randint(len(present))]
+    def _drawn(self, bounds: np.ndarray) -> int:
+        return int(np.searchsorted(bounds, self.R.random_sample() * bounds[-1], side="right"))
+
+    def _near_lesion(self, lesion: LesionIndices, width: int) -> tuple[int, int]:
         start, end = 0, len(lesion.pixels)
         if self.R.random_sample() < 0.5:
             component = self.R.randint(lesion.components)

@@ -14,6 +14,7 @@ from tinylesions.datasets import (
     deal_folds,
     hold_out_fold,
     idrid_segmentation,
+    lesion_rarity,
     rarity_weights,
 )
 
@@ -184,3 +185,8 @@ def test_as_drawing_first_the_lesion_and_then_the_photo(seed):
     assert min(found) == found[1] == pytest.approx(0.5 / 9)
     # a lesion that no photo has draws none
     assert sum(rarity_weights(items, [*names, "atrophy"])) == pytest.approx(1 - 0.5 / 6)
+
+
+def test_rarity_of_lesions(photos):
+    assert lesion_rarity(photos, [*LESIONS, "drusen"]) == [1 / 20, 1 / 20, 1 / 20, 1 / 7, 1]
+    assert lesion_rarity([{}], ["drusen"]) == [1]

@@ -76,6 +76,17 @@ def test_lesions_are_as_likely_as_each_other_and_half_of_the_components_too():
     assert len(set(centres)) > 400  # of the block's 800
 
 
+def test_lesions_are_drawn_by_their_weights():
+    """1 of 5 for the first and 4 of 5 for the second; the third, whatever its weight, is absent."""
+    centres, _ = crops_of(photo(), 2000, spatial_size=1, lesion_share=1.0, lesion_weights=[1, 4, 7])
+    assert abs(centres.count((5, 7)) - 400) < 4 * (400 * 0.8) ** 0.5
+
+
+def test_weights_of_another_number_of_lesions_are_refused():
+    with pytest.raises(ValueError, match="weights are of 2 lesions"):
+        crops_of(photo(), 1, lesion_weights=[1, 2])
+
+
 def test_the_share_and_the_rest_anywhere_in_the_field_of_view():
     data = photo()
     data["field_of_view"][0, 40:60, 50:90] = 0  # the block, so that a centre tells its kind
@@ -149,7 +160,9 @@ class TestRefused:
         with pytest.raises(ValueError, match="field of view is empty"):
             crops_of(photo() | {"field_of_view": torch.zeros(1, *SIZE)}, 1, lesion_share=0.0)
 
-    @pytest.mark.parametrize("options", [{"lesion_share": 1.5}, {"spatial_size": 0}, {"num_samples": 0}])
+    @pytest.mark.parametrize(
+        "options", [{"lesion_share": 1.5}, {"spatial_size": 0}, {"num_samples": 0}, {"lesion_weights": [1, 0]}]
+    )
     def test_arguments_out_of_range(self, options):
         with pytest.raises(ValueError, match=next(iter(options))):
             RandLesionCropsd("image", **options)
