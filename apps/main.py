@@ -73,8 +73,8 @@ def predict(
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="model.pt of a training; the bundle's own models/model.pt by default, which ships with the default"
-            " bundle (for research, no medical device). The bundle for OCTA images has a network for each lesion: name"
+            help="model.pt of a training; the bundle's own models/model.pt by default, if it has one (for research, no"
+            " medical device). The bundle for OCTA images has a network for each lesion: name"
             " the folder of IRMA.pt, NPA.pt and NV.pt (by default its own models), or one of these files; a lesion"
             " without its file is not looked for. The bundle for nuclei has two: name the folder of multi_class.pt,"
             " binary.pt and training.json; without one of the weights there is only the other's result."

@@ -3,7 +3,7 @@
 from .check import CheckReport, CheckRow, check_datalist, iter_check
 from .class_frequencies import class_frequencies
 from .conic import conic
-from .cross_validation import cross_validation_split, deal_folds, hold_out_fold, lesion_rarity, rarity_weights
+from .cross_validation import cross_validation_split, deal_folds, hold_out_fold
 from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
@@ -45,6 +45,7 @@ from .pseudo_labels import (
     write_pseudo_grades,
     write_pseudo_masks,
 )
+from .rarity import lesion_rarity, rarity_weights
 from .registry import LAYOUTS, Layout, layout_classes, read_layout
 from .splits import multilabel_split, stratified_split
 from .stored_thresholds import store_thresholds
