@@ -31,8 +31,7 @@ from tinylesions.apps.finetune_scores import (
 )
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow, run_workflow
-from tinylesions.datasets import InputError, store_thresholds
-from tinylesions.handlers import file_sha256
+from tinylesions.datasets import InputError, file_sha256, store_thresholds
 from tinylesions.monai_bundles import BUNDLES, Bundle
 
 __all__ = ["run_finetuning"]

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tinylesions.apps.experiment_overrides import lay_over
-from tinylesions.datasets import LAYOUTS, InputError, load_training_record
+from tinylesions.datasets import LAYOUTS, InputError, file_sha256, load_training_record
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.training_record import TRAINING_RECORD
-from tinylesions.handlers import file_sha256
 from tinylesions.monai_bundles import BUNDLES, Bundle
 
 __all__ = ["check_overrides", "claim", "finetuning_config", "photos_digest", "read_record", "refuse_nuclei"]

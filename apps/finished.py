@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tinylesions.datasets import InputError
+from tinylesions.datasets import InputError, file_sha256
 from tinylesions.datasets.atomic import atomic_path
-from tinylesions.handlers import file_sha256
 
 __all__ = ["finished_folders", "is_finished", "mark_finished", "refuse_other_photo"]
 

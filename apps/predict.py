@@ -24,10 +24,10 @@ from tinylesions.apps.photo_steps import LoadedPhoto, Photo, PhotoSteps
 from tinylesions.apps.thresholds import lay_over_thresholds
 from tinylesions.apps.wording import counted
 from tinylesions.apps.workflows import build_workflow
-from tinylesions.datasets import InputError, find_photos, photo_ids
+from tinylesions.datasets import InputError, file_sha256, find_photos, photo_ids
 from tinylesions.datasets.atomic import atomic_path
 from tinylesions.datasets.training_record import TRAINING_RECORD
-from tinylesions.handlers import file_sha256, record_run
+from tinylesions.handlers import record_run
 from tinylesions.monai_bundles import Bundle
 from tinylesions.transforms import collect_tables
 

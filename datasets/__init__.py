@@ -8,6 +8,7 @@ from .datalists import load_datalist, save_datalist, select
 from .ddr import ddr_segmentation
 from .drac import drac_segmentation, images_with, images_with_truth
 from .errors import InputError
+from .file_hash import file_sha256
 from .graded_ddr import ddr_grading
 from .graded_eyepacs import eyepacs
 from .graded_idrid import idrid_grading
@@ -89,6 +90,7 @@ __all__ = [
     "deal_folds",
     "drac_segmentation",
     "eyepacs",
+    "file_sha256",
     "find_octa_lesion",
     "find_photos",
     "find_twins",

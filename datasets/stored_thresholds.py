@@ -8,16 +8,18 @@ from pathlib import Path
 
 from .atomic import atomic_path
 from .errors import InputError
-from .training_record import TRAINING_RECORD, load_training_record
+from .file_hash import file_sha256
+from .training_record import SHA256, TRAINING_RECORD, load_training_record
 
 __all__ = ["store_thresholds"]
 
 
 def store_thresholds(weights: Path | str, thresholds: Mapping[str, float]) -> None:
-    """Add the threshold of each lesion to ``training.json``, in place of older ones.
+    """Add the threshold of each lesion to ``training.json``, in place of older ones, and the hash of the weights.
 
-    ``load_training_record(weights, thresholds=None)["thresholds"]`` gives them back. A training that goes on in the
-    folder writes the record anew, without them: they belong to weights that are no more.
+    ``load_training_record(weights, thresholds=None)["thresholds"]`` gives them back, as long as the weights' files are
+    those of now. A training that goes on in the folder writes the record anew, without them: they belong to weights
+    that are no more.
 
     Args:
         weights: their folder, or one of the files in it.
@@ -43,6 +45,8 @@ def store_thresholds(weights: Path | str, thresholds: Mapping[str, float]) -> No
         raise ValueError(f"thresholds are above 0 and below 1, at least one of them, not {stored}")
     if not path.is_file():
         raise InputError(f"there is no {path}: train first, or name the folder of trained weights.")
-    record = {**load_training_record(weights), "thresholds": stored}
+    record = load_training_record(path.parent)
+    files = [file for name in record["networks"] if (file := path.with_name(f"{name}.pt")).is_file()]
+    record |= {"thresholds": stored, SHA256: {file.name: file_sha256(file) for file in files}}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

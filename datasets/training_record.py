@@ -10,10 +10,14 @@ from typing import Any
 
 from .atomic import atomic_path
 from .errors import InputError
+from .file_hash import file_sha256
 
 __all__ = ["TRAINING_RECORD", "load_training_record", "record_training"]
 
 TRAINING_RECORD = "training.json"
+SHA256 = "sha256"
+"""Of the weights that the record's thresholds were chosen for, by the file's name."""
+
 _NETWORKS = "networks"
 
 
@@ -67,13 +71,20 @@ def load_training_record(weights: Path | str, **defaults: Any) -> dict[str, Any]
         no record.
 
     Raises:
-        InputError: the record cannot be read.
+        InputError: the record cannot be read, or is of another file than `weights`.
     """
     weights = Path(weights)
     folder = weights if weights.is_dir() else weights.parent
     path = folder / TRAINING_RECORD
     if path.is_file():
-        return {**defaults, **_read(path)}
+        record = _read(path)
+        expected = record.get(SHA256, {}).get(weights.name)
+        if expected and weights.is_file() and file_sha256(weights) != expected:
+            raise InputError(
+                f"{weights} is not the file that {path.name} beside it was written for: copy the two again from where"
+                " they belong together, or train anew in another folder."
+            )
+        return {**defaults, **record}
     if any(folder.glob("*.pt")):
         words = ", ".join(defaults)
         warnings.warn(f"{folder} has no {TRAINING_RECORD}: {words} are taken to be the usual ones", stacklevel=2)

@@ -27,7 +27,7 @@ from tinylesions.handlers.prepare_tasks import PrepareTasks
 from tinylesions.handlers.progress import Progress
 from tinylesions.handlers.pseudo_labels import PseudoGrades, without_twins, write_pseudo_labelled
 from tinylesions.handlers.run_for_each import run_for_each
-from tinylesions.handlers.run_record import file_sha256, git_revision, record_run
+from tinylesions.handlers.run_record import git_revision, record_run
 from tinylesions.handlers.score_table import ScoreTable, integrate_outputs, score_table
 from tinylesions.handlers.true_labels import true_labels
 
@@ -56,7 +56,6 @@ __all__ = [
     "PseudoGrades",
     "ScoreTable",
     "TrainingCheckpoint",
-    "file_sha256",
     "git_revision",
     "integrate_outputs",
     "keep_freed_memory",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -18,7 +17,7 @@ import torch
 from tinylesions import __version__
 from tinylesions.datasets.atomic import atomic_path
 
-__all__ = ["file_sha256", "git_revision", "record_run"]
+__all__ = ["git_revision", "record_run"]
 
 _PACKAGES = ("torch", "monai", "numpy", "pytorch-ignite", "scikit-image", "pillow")
 
@@ -35,11 +34,6 @@ def git_revision() -> str | None:
     except FileNotFoundError:  # no git on this machine
         return None
     return answer.stdout.strip() or None
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hash of a file's bytes, e.g. of the weights that a prediction was made with."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def record_run(path: str | Path, settings: Mapping[str, Any]) -> None:

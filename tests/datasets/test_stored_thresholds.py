@@ -17,9 +17,25 @@ def test_thresholds_are_added_and_replaced(tmp_path):
     (tmp_path / "model.pt").touch()
     store_thresholds(str(tmp_path / "model.pt"), {"drusen": 0.125})
     record = {"lesions": ["drusen", "œdème"], "networks": {"model": NETWORK}, "thresholds": {"drusen": 0.125}}
+    record["sha256"] = {"model.pt": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}  # of no bytes
     assert load_training_record(tmp_path, thresholds=None) == record
     assert json.loads((tmp_path / "training.json").read_text(encoding="utf-8")) == record
     assert {path.name for path in tmp_path.iterdir()} == {"training.json", "model.pt"}
+
+
+def test_other_weights_beside_them_are_refused(tmp_path):
+    record_training(tmp_path, "model", NETWORK)
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"chosen on these")
+    (tmp_path / "checkpoint.pt").write_bytes(b"may change")
+    store_thresholds(weights, {"drusen": 0.25})
+    (tmp_path / "checkpoint.pt").write_bytes(b"has changed")
+    assert load_training_record(weights)["thresholds"] == {"drusen": 0.25}
+    weights.write_bytes(b"and these are others")
+    with pytest.raises(InputError, match="is not the file that training"):
+        load_training_record(weights)
+    store_thresholds(weights, {"drusen": 0.5})
+    assert load_training_record(weights)["thresholds"] == {"drusen": 0.5}
 
 
 def test_a_training_that_goes_on_forgets_them(tmp_path):
