@@ -32,6 +32,7 @@ def save_light_weights(
         "longest_side": SIDE,
         "subtract_background": True,
         "flips": [[], [1]],
+        "scales": [0.5, 1.0],
     }
     built = {"architecture": "efficientnet_unet_plus_plus", "arguments": {"widths": WIDTHS}}
     record_training(folder, "model", built, lesions=list(lesions), **{**usage, **shared})

@@ -151,9 +151,9 @@ def test_words_and_files(run, dataset, tmp_path):
     assert (answer.code, answer.err) == (0, "")
     photos = pd.read_csv(tmp_path / "out" / "photos.csv")
     told = [f"grade {row.grade}, {row.grade_name}" for row in photos.itertuples()]
-    expected = ["3 photos: one pass each, stretched to 64×48 px"]
+    expected = ["3 photos: each as a whole, stretched to 64×48 px"]
     for number, (name, grade) in enumerate(zip(("IDRiD_01", "IDRiD_02", "IDRiD_55"), told, strict=True), start=1):
-        expected += [f"[{number}/3] {name}.jpg: 64×48 px, one pass", f"[{number}/3] {name}.jpg: {grade}"]
+        expected += [f"[{number}/3] {name}.jpg: 64×48 px, as a whole", f"[{number}/3] {name}.jpg: {grade}"]
         assert names(tmp_path / "out" / name) == FILES
     assert answer.out.splitlines() == [*expected, f"3 photos predicted: see {tmp_path / 'out'}"]
 

@@ -110,8 +110,8 @@ class TestResults:
         answer = run(models)
         assert (answer.code, answer.err) == (0, "")
         assert answer.out.splitlines() == [
-            "2 photos: one pass each, stretched to 80×48 px",
-            *(f"[{i}/2] {n}.png: 80×48 px, one pass" for i, n in ((1, 2), (2, 10))),
+            "2 photos: each as a whole, stretched to 80×48 px",
+            *(f"[{i}/2] {n}.png: 80×48 px, as a whole" for i, n in ((1, 2), (2, 10))),
             f"2 photos predicted: see {tmp_path / 'out'}",
         ]
         maps = {f"{lesion}{kind}.png" for lesion in OCTA_LESIONS for kind in ("", "_mask")}

@@ -54,7 +54,8 @@ def test_where_they_come_from(run, light_weights, tmp_path):
     """From the record, from the user, and from a record that has changed; each is predicted anew."""
     answer = run()
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines()[0] == "1 photo: one pass each, the longer side 128 px, the mean of 2 mirror images"
+    words = "1 photo: each as a whole, the longer side 128 px, the mean of 2 mirror images at 2 scales"
+    assert answer.out.splitlines()[0] == words
     assert answer.out.splitlines()[-1] == "1 photo predicted: see results"
     check_masks(tmp_path, {"haemorrhage": 0.4, "drusen": 0.6})
     assert settings(tmp_path)["thresholds"] == {"haemorrhage": 0.4, "drusen": 0.6}

@@ -107,8 +107,8 @@ class TestResults:
         answer = run(dataset / "A. Segmentation" / "1. Original Images")
         assert (answer.code, answer.err) == (0, "")
         assert answer.out.splitlines() == [
-            "3 photos: one pass each, the longer side 96 px",
-            *(f"[{i}/3] IDRiD_{n}.jpg: 96×72 px, one pass" for i, n in ((1, "01"), (2, "02"), (3, "55"))),
+            "3 photos: each as a whole, the longer side 96 px",
+            *(f"[{i}/3] IDRiD_{n}.jpg: 96×72 px, as a whole" for i, n in ((1, "01"), (2, "02"), (3, "55"))),
             f"3 photos predicted: see {tmp_path / 'out'}",
         ]
         summary = json.loads((tmp_path / "out" / "IDRiD_01" / "summary.json").read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ class TestResults:
     def test_goes_on(self, run, photo):
         run(photo, "--precision", "bf16")
         again = run(photo, "--precision", "bf16")
-        assert again.out.splitlines()[0] == "0 photos (1 already done): one pass each, the longer side 96 px"
+        assert again.out.splitlines()[0] == "0 photos (1 already done): each as a whole, the longer side 96 px"
         assert "1 photo predicted: see" in run(photo, "--precision", "float32").out  # other settings
 
     def test_a_bad_photo_does_not_stop_the_others(self, run, photo, tmp_path):
@@ -192,9 +192,9 @@ class TestPlainInferer:
 
     def test_settings_and_words(self, inferer):
         assert inferer.settings(torch.device("cpu")) == {"precision": "float32"}
-        assert inferer.announce([Path("eye.jpg")]) == "one pass each"
+        assert inferer.announce([Path("eye.jpg")]) == "each as a whole"
         assert inferer.plan({}) == {}
-        assert inferer.describe({"image": torch.zeros(3, 712, 1072)}) == "1072×712 px, one pass"
+        assert inferer.describe({"image": torch.zeros(3, 712, 1072)}) == "1072×712 px, as a whole"
 
     def test_runs_without_gradients(self, inferer):
         network = torch.nn.Conv2d(3, 2, 1)
@@ -205,7 +205,7 @@ class TestPlainInferer:
 
 
 class TestMirrorImages:
-    """What is told of an inferer that averages over mirror images."""
+    """What is told of an inferer that averages over mirror images, and over scales."""
 
     FLIPS = ((), (1,))
 
@@ -217,8 +217,17 @@ class TestMirrorImages:
             "precision": "float32",
             "flips": [[], [1]],
         }
-        words = "one pass each, the longer side 900 px, the mean of 2 mirror images"
+        words = "each as a whole, the longer side 900 px, the mean of 2 mirror images"
         assert inferer.announce([Path("eye.jpg")]) == words
+
+    @pytest.mark.parametrize(
+        ("flips", "words"), [(FLIPS, "the mean of 2 mirror images at 3 scales"), ([[]], "the mean of 3 scales")]
+    )
+    def test_scales(self, flips, words):
+        whole = WholeImageInferer("float32", flips=flips, scales=[0.5, 1, 2])
+        inferer = photo_inferer(ConfigParser({"inferer": whole}), {}, show_progress=False)
+        assert inferer.settings(torch.device("cpu"))["scales"] == [0.5, 1, 2]
+        assert inferer.announce([Path("eye.jpg")]) == f"each as a whole, {words}"
 
     def test_windows(self, photo):
         windows = ForegroundSlidingWindowInferer(64, precision="float32", flips=self.FLIPS)

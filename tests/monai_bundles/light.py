@@ -28,6 +28,8 @@ SMALL: dict[str, Any] = {
     "max_epochs": 2,
     "widths": WIDTHS,
     "pretrained": None,
+    "flips": [[], [1]],
+    "scales": [1.0],
 }
 """Overrides of train_light.json; an inference needs none but the device, it reads the others beside the weights."""
 

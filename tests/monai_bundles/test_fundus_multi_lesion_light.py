@@ -125,7 +125,7 @@ def test_training_leaves_its_files(road):
     assert {name for name in output if not name.startswith("events.out.tfevents")} == {"run.json"}
     settings = read_json(road.folder / "output" / "run.json")["settings"]
     assert {key: settings[key] for key in SMALL if key in settings} == {
-        key: value for key, value in SMALL.items() if key not in ("device", "precision")
+        key: value for key, value in SMALL.items() if key not in ("device", "precision", "flips", "scales")
     }
     assert read_json(road.trained / "training.json") == {
         "lesions": list(LESIONS),
@@ -134,6 +134,7 @@ def test_training_leaves_its_files(road):
         "longest_side": 112,
         "subtract_background": True,
         "flips": [[], [1]],
+        "scales": [1.0],
         "networks": {"model": {"architecture": "efficientnet_unet_plus_plus", "arguments": {"widths": WIDTHS}}},
     }
 
