@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,14 +25,11 @@ from tinylesions.monai_bundles import BUNDLES, find_bundle
 from tinylesions.transforms import field_of_view_mask
 
 from .light import SIDE, WIDTHS, read_image, save_light_weights, write_own_folder
+from .results import read_json
 
 BUNDLE = find_bundle("fundus_multi_lesion_segmentation")
 FAST = {"roi_size": [64, 64], "crops_per_epoch": 4, "batch_size": 2}
 LESIONS = ["haemorrhage", "soft_exudate", "drusen"]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

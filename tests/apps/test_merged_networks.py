@@ -19,6 +19,7 @@ from tinylesions.datasets.lesions import OCTA_LESION_CODES, OCTA_LESIONS
 from tinylesions.monai_bundles import BUNDLES, find_bundle
 
 from .conftest import Answer, CopiedBundle
+from .results import read_json
 
 CODES = dict(zip(("IRMA", "NPA", "NV"), OCTA_LESIONS, strict=True))
 HEIGHT, WIDTH = 60, 100
@@ -86,10 +87,6 @@ def run(tinylesions, bundle, images, tmp_path):
         return tinylesions("predict", images, *options, *arguments)
 
     return predict
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_image(path: Path) -> np.ndarray:
