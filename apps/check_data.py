@@ -75,7 +75,7 @@ def check_data(
             f"a datalist holds no {', '.join(own)}: leave --save-datalist out, and write splits into photos.csv."
         )
     rows = iter_check(items, LAYOUTS[layout].allow_empty, lesions)
-    report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False)))
+    report = CheckReport(tuple(tqdm(rows, total=len(items), desc="checking", unit="photo", leave=False, disable=None)))
     pixels = ", lesion pixels" if report.lesions else ""
     console.print(_table(report, f"{layout} in {root}: {len(items)} photos{pixels}"))
     if report.lesions:

@@ -15,7 +15,7 @@ from tinylesions.networks.checkpoints import load_checkpoint, save_half
 from tinylesions.networks.deeplab import DeepLabV3Plus
 from tinylesions.networks.dilated_resnet import DilatedResNet
 from tinylesions.networks.efficientnet_lite import EfficientNetLiteEncoder
-from tinylesions.networks.efficientnet_unet_plus_plus import EfficientNetUNetPlusPlus
+from tinylesions.networks.efficientnet_unet import EfficientNetUNet
 from tinylesions.networks.efficientnet_weights import load_efficientnet_lite_weights
 from tinylesions.networks.initial_weights import start_from
 from tinylesions.networks.merged import MergedNetworks, find_checkpoints, load_checkpoints
@@ -42,7 +42,7 @@ __all__ = [
     "DeepLabV3Plus",
     "DilatedResNet",
     "EfficientNetLiteEncoder",
-    "EfficientNetUNetPlusPlus",
+    "EfficientNetUNet",
     "MergedNetworks",
     "RedSeg",
     "SAMAdapter",

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tinylesions.datasets import record_training, store_thresholds
-from tinylesions.networks import EfficientNetUNetPlusPlus
+from tinylesions.networks import EfficientNetUNet
 
 WIDTHS = [4, 4, 4, 4]
 SIDE = 128
@@ -24,7 +24,7 @@ def save_light_weights(
 ) -> Path:
     """Write ``model.pt`` and ``training.json`` of random weights whose probabilities differ from pixel to pixel."""
     torch.manual_seed(seed)
-    network = EfficientNetUNetPlusPlus(out_channels=len(lesions), widths=WIDTHS, prior=0.5)
+    network = EfficientNetUNet(out_channels=len(lesions), widths=WIDTHS, prior=0.5)
     torch.nn.init.normal_(network.head.weight, std=20)
     usage = {
         "activation": "sigmoid",
@@ -34,7 +34,7 @@ def save_light_weights(
         "flips": [[], [1]],
         "scales": [0.5, 1.0],
     }
-    built = {"architecture": "efficientnet_unet_plus_plus", "arguments": {"widths": WIDTHS}}
+    built = {"architecture": "efficientnet_unet", "arguments": {"widths": WIDTHS}}
     record_training(folder, "model", built, lesions=list(lesions), **{**usage, **shared})
     if thresholds:
         store_thresholds(folder, thresholds)

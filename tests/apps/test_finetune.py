@@ -127,7 +127,7 @@ class TestFinetuned:
         np.testing.assert_allclose(written, finetuned.table)
         record = load_training_record(finetuned.out)
         assert record["lesions"] == LESIONS
-        assert record["networks"]["model"]["arguments"] == {"widths": WIDTHS}
+        assert record["networks"]["model"]["arguments"] == {"widths": WIDTHS, "nested": False}
         assert record["longest_side"] == SIDE
         assert record["thresholds"] == pytest.approx(finetuned.table["threshold"].to_dict())
         assert record["thresholds"]["soft_exudate"] == 0.3

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from tinylesions.apps.workflows import build_workflow, run_workflow
 from tinylesions.datasets import LESIONS
 from tinylesions.monai_bundles import find_bundle
-from tinylesions.networks import EfficientNetUNetPlusPlus, load_checkpoint
+from tinylesions.networks import EfficientNetUNet, load_checkpoint
 
 from .configs import merge
 
@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
     "batch_size": 2,
     "max_epochs": 2,
     "widths": WIDTHS,
+    "nested": True,
     "pretrained": None,
     "flips": [[], [1]],
     "scales": [1.0],
@@ -87,7 +88,7 @@ def settle(models: Path, settled: Path, photo: torch.Tensor) -> dict[str, float]
         Thresholds above nine tenths of the photo's probabilities.
     """
     shutil.copytree(models, settled)
-    network = load_checkpoint(EfficientNetUNetPlusPlus(widths=WIDTHS), models / "model.pt").train()
+    network = load_checkpoint(EfficientNetUNet(widths=WIDTHS, nested=True), models / "model.pt").train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from tinylesions.apps.workflows import run_workflow
 from tinylesions.datasets import CLASSES, LESIONS, store_thresholds
-from tinylesions.networks import EfficientNetUNetPlusPlus, load_checkpoint
+from tinylesions.networks import EfficientNetUNet, load_checkpoint
 
 from .configs import all_ids, dead_ids, merge, properties_of, read_json, references
 from .light import BUNDLE, SMALL, WIDTHS, evaluate, infer, parse, places, settle, training
@@ -135,7 +135,7 @@ def test_training_leaves_its_files(road):
         "subtract_background": True,
         "flips": [[], [1]],
         "scales": [1.0],
-        "networks": {"model": {"architecture": "efficientnet_unet_plus_plus", "arguments": {"widths": WIDTHS}}},
+        "networks": {"model": {"architecture": "efficientnet_unet", "arguments": {"widths": WIDTHS, "nested": True}}},
     }
 
 
@@ -201,7 +201,7 @@ def test_the_prediction_is_what_the_network_says(road):
     item = photo_item(road.data)
     preprocessing = parse("inference", ckpt_path=road.weights.as_posix()).get_parsed_content("preprocessing")
     image = preprocessing(item)["image"].as_tensor()[None]
-    network = load_checkpoint(EfficientNetUNetPlusPlus(widths=WIDTHS), road.weights).eval()
+    network = load_checkpoint(EfficientNetUNet(widths=WIDTHS, nested=True), road.weights).eval()
     with torch.inference_mode():
         logits = (network(image) + network(image.flip(3)).flip(3)) / 2
     height, width = Compose(preprocessing.transforms[:-1])(item)["image"].shape[1:]

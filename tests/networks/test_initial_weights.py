@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tinylesions.datasets import InputError
-from tinylesions.networks import EfficientNetUNetPlusPlus, UNetPlusPlus, save_half, start_from
+from tinylesions.networks import EfficientNetUNet, UNetPlusPlus, save_half, start_from
 
 KNOWN = ("microaneurysm", "haemorrhage", "hard_exudate", "soft_exudate")
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "efficientnet_unet_plus_plus": partial(EfficientNetUNetPlusPlus, widths=(2, 2, 2, 2)),
+    "efficientnet_unet": partial(EfficientNetUNet, widths=(2, 2, 2, 2)),
     "unet_plus_plus": partial(UNetPlusPlus, in_channels=3, widths=(2, 2, 4)),
 }
 
@@ -63,7 +63,7 @@ MIXED = ("haemorrhage", "drusen", "microaneurysm")
 @pytest.mark.parametrize(
     ("architecture", "lesions"),
     [
-        ("efficientnet_unet_plus_plus", MIXED),
+        ("efficientnet_unet", MIXED),
         *(("unet_plus_plus", lesions) for lesions in (KNOWN, KNOWN[::-1], KNOWN[3:], MIXED)),
     ],
 )
@@ -114,7 +114,7 @@ class WithMore(UNetPlusPlus):
 @pytest.mark.parametrize(
     "other",
     [
-        NETWORKS["efficientnet_unet_plus_plus"],
+        NETWORKS["efficientnet_unet"],
         partial(UNetPlusPlus, in_channels=3, widths=(2, 4, 4)),
         partial(UNetPlusPlus, in_channels=3, widths=(2, 2)),
         partial(WithMore, in_channels=3, widths=(2, 2, 4)),

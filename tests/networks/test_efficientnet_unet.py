@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tinylesions.networks import EfficientNetUNetPlusPlus, load_checkpoint, save_half
+from tinylesions.networks import EfficientNetUNet, load_checkpoint, save_half
 
 from .efficientnet_reference import published_weights
 from .tester import NetworkTester, image, stir_batch_norms
@@ -39,22 +39,22 @@ PLAIN = {
 }
 
 
-class TestEfficientNetUNetPlusPlus(NetworkTester):
+class TestEfficientNetUNet(NetworkTester):
     train_shape = eval_shape = (2, 4, 32, 64)
     divisor = 32
     size = (32, 64)
 
     def make(self) -> nn.Module:
-        return EfficientNetUNetPlusPlus(widths=WIDTHS)
+        return EfficientNetUNet(widths=WIDTHS, nested=True)
 
     @pytest.mark.slow
     def test_compile_without_graph_breaks(self, network):
         super().test_compile_without_graph_breaks(network)
 
 
-def make(**options) -> EfficientNetUNetPlusPlus:
+def make(**options) -> EfficientNetUNet:
     torch.manual_seed(0)
-    network = EfficientNetUNetPlusPlus(widths=WIDTHS, **options)
+    network = EfficientNetUNet(widths=WIDTHS, **options)
     stir_batch_norms(network)
     return network
 
@@ -104,14 +104,14 @@ def test_output_against_the_literal_decoder(nested, reads, size):
 def test_the_encoder_starts_from_the_file(tmp_path):
     weights = published_weights(in_channels=3)
     torch.save(weights, tmp_path / "lite0.pth")
-    network = EfficientNetUNetPlusPlus(widths=WIDTHS, pretrained=tmp_path / "lite0.pth")
+    network = EfficientNetUNet(widths=WIDTHS, pretrained=tmp_path / "lite0.pth")
     assert torch.equal(network.encoder._conv_stem.weight, weights["_conv_stem.weight"])
 
 
 @pytest.mark.parametrize("prior", [0.001, 0.02, 0.3])
 def test_an_untrained_network_gives_the_prior(prior):
     torch.manual_seed(0)
-    network = EfficientNetUNetPlusPlus(widths=WIDTHS, prior=prior)
+    network = EfficientNetUNet(widths=WIDTHS, prior=prior)
     with torch.no_grad():
         logits = network(image(64, 64))
     assert logits.mean().item() == pytest.approx(math.log(prior / (1 - prior)), abs=0.5)
@@ -121,12 +121,12 @@ def test_an_untrained_network_gives_the_prior(prior):
 @pytest.mark.parametrize("prior", [0, 1, -0.1, float("nan")])
 def test_a_prior_is_a_probability(prior):
     with pytest.raises(ValueError, match="prior is a probability"):
-        EfficientNetUNetPlusPlus(prior=prior)
+        EfficientNetUNet(prior=prior)
 
 
 def test_widths_of_other_levels():
     with pytest.raises(ValueError, match=r"4 levels, but widths names 3: \(4, 8, 8\)"):
-        EfficientNetUNetPlusPlus(widths=(4, 8, 8))
+        EfficientNetUNet(widths=(4, 8, 8))
 
 
 def test_trains_under_autocast():
@@ -147,7 +147,7 @@ def test_trains_under_autocast():
 
 
 def test_half_the_bytes_give_the_same_probabilities(tmp_path):
-    network, other = make(prior=0.5).eval(), EfficientNetUNetPlusPlus(widths=WIDTHS).eval()
+    network, other = make(prior=0.5).eval(), EfficientNetUNet(widths=WIDTHS).eval()
     with torch.no_grad():
         network.head.weight *= 10  # probabilities that can differ
     save_half(network, tmp_path / "model.pt")

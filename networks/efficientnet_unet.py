@@ -1,4 +1,4 @@
-"""UNet++ on an EfficientNet-Lite0 encoder: small, fast on a CPU, with an ImageNet start."""
+"""U-Net or UNet++ on an EfficientNet-Lite0 encoder: small, fast on a CPU, with an ImageNet start."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from torch import nn
 from tinylesions.networks.efficientnet_lite import EFFICIENTNET_LITE_WIDTHS, EfficientNetLiteEncoder
 from tinylesions.networks.unet_blocks import BilinearUpSample, ConvolutionBlock
 
-__all__ = ["EfficientNetUNetPlusPlus"]
+__all__ = ["EfficientNetUNet"]
 
 
-class EfficientNetUNetPlusPlus(nn.Module):
-    """UNet++ (Zhou et al., 2018) whose levels are the features of EfficientNet-Lite0 at strides 2 to 32.
+class EfficientNetUNet(nn.Module):
+    """U-Net whose levels are the features of EfficientNet-Lite0 at strides 2 to 32; UNet++ where it is nested.
 
     Node X(i, j) of level i and column j convolves all earlier nodes of its level and X(i+1, j-1) below, enlarged
-    bilinearly. No node works at full size: the head at stride 2 predicts four logits for each output, which are the
-    four pixels of a 2×2 square (sub-pixel convolution, Shi et al., 2016).
+    bilinearly (UNet++, Zhou et al., 2018). A plain U-Net has one node at each level, X(i, 4-i). No node works at full
+    size: the head at stride 2 predicts four logits for each output, which are the four pixels of a 2×2 square
+    (sub-pixel convolution, Shi et al., 2016).
 
     Args:
         in_channels: channels of the input, 3 for RGB.
         out_channels: number of outputs K.
         widths: channels of the decoder's levels at strides 2, 4, 8 and 16.
-        nested: with the nested nodes between; else the plain U-Net, one node at each level.
+        nested: UNet++, with the nodes between encoder and decoder; half as much work again for the same widths.
         pretrained: of the encoder: ``None``, ``"imagenet"`` or a file's path; see `EfficientNetLiteEncoder`.
         prior: probability that an untrained network gives a pixel; low, as lesions are rare (Lin et al., 2017).
 
@@ -36,7 +37,7 @@ class EfficientNetUNetPlusPlus(nn.Module):
             height or width is not a multiple of 32.
 
     Example:
-        >>> network = EfficientNetUNetPlusPlus(widths=(4, 8, 8, 16))
+        >>> network = EfficientNetUNet(widths=(4, 8, 8, 16))
         >>> network(torch.rand(2, 3, 64, 32)).shape
         torch.Size([2, 4, 64, 32])
     """
@@ -46,7 +47,7 @@ class EfficientNetUNetPlusPlus(nn.Module):
         in_channels: int = 3,
         out_channels: int = 4,
         widths: Sequence[int] = (24, 32, 48, 96),
-        nested: bool = True,
+        nested: bool = False,
         pretrained: str | os.PathLike[str] | None = None,
         prior: float = 0.02,
     ) -> None:
