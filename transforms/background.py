@@ -21,13 +21,14 @@ _REDUCTION = 8
 
 
 def subtract_background(
-    photo: torch.Tensor, field_of_view: torch.Tensor, sigma: float = 0.05, contrast: float = 3.0
+    photo: torch.Tensor, field_of_view: torch.Tensor, sigma: float = 0.1, contrast: float = 3.0
 ) -> torch.Tensor:
     """Subtract from each pixel the mean colour of the retina around it.
 
     Retinas differ in pigment, cameras in exposure, and the light falls off towards the rim: the same lesion is dark
     orange here and pink there. What stays is how a pixel differs from what surrounds it (after Graham's pre-processing
-    for the Kaggle grading contest of 2015, with a wider filter, in which large haemorrhages stay dark).
+    for the Kaggle grading contest of 2015, with a wider filter: in a narrow one, large plaques and bleedings become
+    background themselves).
 
     Args:
         photo: (3, H, W), 0 to 255.
@@ -72,7 +73,7 @@ class SubtractBackgroundd(MapTransform):
         self,
         keys: KeysCollection,
         mask_key: str = "foreground",
-        sigma: float = 0.05,
+        sigma: float = 0.1,
         contrast: float = 3.0,
         allow_missing_keys: bool = False,
     ) -> None:
