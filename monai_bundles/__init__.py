@@ -84,8 +84,8 @@ BUNDLES = _registry(
     [
         Bundle(
             name="fundus_multi_lesion_segmentation",
-            title="Four lesions of diabetic retinopathy on full fundus photos, UNet++ of whole photos (light) or of"
-            " 64×64 windows (the paper's)",
+            title="Four lesions of diabetic retinopathy on full fundus photos, U-Net of whole photos (light) or UNet++"
+            " of 64×64 windows (the paper's)",
             classes=CLASSES,
             finetuning="train_light",
         ),

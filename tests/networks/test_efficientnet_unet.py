@@ -1,4 +1,4 @@
-"""The light UNet++ against a literal one."""
+"""The light U-Net and UNet++ against literal ones."""
 
 from __future__ import annotations
 
@@ -13,23 +13,9 @@ from tinylesions.networks import EfficientNetUNet, load_checkpoint, save_half
 
 from .efficientnet_reference import published_weights
 from .tester import NetworkTester, image, stir_batch_norms
-from .unet_reference import Weights, block
+from .unet_reference import NESTED, Weights, block
 
 WIDTHS = (4, 6, 8, 10)
-
-NESTED = {
-    "x_0_1": ("x_0_0", "x_1_0"),
-    "x_1_1": ("x_1_0", "x_2_0"),
-    "x_2_1": ("x_2_0", "x_3_0"),
-    "x_3_1": ("x_3_0", "x_4_0"),
-    "x_0_2": ("x_0_0", "x_0_1", "x_1_1"),
-    "x_1_2": ("x_1_0", "x_1_1", "x_2_1"),
-    "x_2_2": ("x_2_0", "x_2_1", "x_3_1"),
-    "x_0_3": ("x_0_0", "x_0_1", "x_0_2", "x_1_2"),
-    "x_1_3": ("x_1_0", "x_1_1", "x_1_2", "x_2_2"),
-    "x_0_4": ("x_0_0", "x_0_1", "x_0_2", "x_0_3", "x_1_3"),
-}
-"""Figure 1 of Zhou et al., 2018: node → the nodes that it concatenates, the last one from below and enlarged."""
 
 PLAIN = {
     "x_3_1": ("x_3_0", "x_4_0"),

@@ -10,21 +10,7 @@ from torch.nn import functional
 from tinylesions.networks import UNet, UNetPlusPlus
 
 from .tester import WIDTHS, NetworkTester, image
-from .unet_reference import Weights, block, block_parameters, enlarged, make, open_bottlenecks, pooled
-
-READS = {
-    "x_0_1": ("x_0_0", "x_1_0"),
-    "x_1_1": ("x_1_0", "x_2_0"),
-    "x_2_1": ("x_2_0", "x_3_0"),
-    "x_3_1": ("x_3_0", "x_4_0"),
-    "x_0_2": ("x_0_0", "x_0_1", "x_1_1"),
-    "x_1_2": ("x_1_0", "x_1_1", "x_2_1"),
-    "x_2_2": ("x_2_0", "x_2_1", "x_3_1"),
-    "x_0_3": ("x_0_0", "x_0_1", "x_0_2", "x_1_2"),
-    "x_1_3": ("x_1_0", "x_1_1", "x_1_2", "x_2_2"),
-    "x_0_4": ("x_0_0", "x_0_1", "x_0_2", "x_0_3", "x_1_3"),
-}
-"""Figure 1 of Zhou et al., 2018: node → the nodes that it concatenates, the last one from below and enlarged."""
+from .unet_reference import NESTED, Weights, block, block_parameters, enlarged, make, open_bottlenecks, pooled
 
 
 class TestUNetPlusPlus(NetworkTester):
@@ -49,7 +35,7 @@ def literal_nodes(weights: Weights, x: torch.Tensor, training: bool) -> dict[str
     for level in range(5):
         x = block(weights, f"encoder.{level}", pooled(x) if level else x, training)
         nodes[f"x_{level}_0"] = x
-    for name, (*skips, below) in READS.items():
+    for name, (*skips, below) in NESTED.items():
         both = torch.cat([*(nodes[skip] for skip in skips), enlarged(nodes[below])], dim=1)
         nodes[name] = block(weights, f"nodes.{name}", both, training)
     return nodes
@@ -67,7 +53,7 @@ def test_nodes_and_output_against_the_literal_network(channel_attention, trainin
     x = image(*size).double()
     out = network(x)
     expected = literal_nodes(weights, x, training)
-    assert found.keys() == READS.keys()
+    assert found.keys() == NESTED.keys()
     for name, value in found.items():
         torch.testing.assert_close(value, expected[name], msg=lambda text, name=name: f"{name}: {text}")
     head = functional.conv2d(expected["x_0_4"], weights["head.weight"], weights["head.bias"])
@@ -87,7 +73,7 @@ def test_parameters_of_the_papers_network():
         networks = [UNetPlusPlus(3), UNetPlusPlus(3, channel_attention=True), UNetPlusPlus()]
     widths = (32, 64, 128, 256, 512)
     convolutions = [(3, 32), (32, 64), (64, 128), (128, 256), (256, 512)]
-    for name, (*skips, below) in READS.items():
+    for name, (*skips, below) in NESTED.items():
         width = widths[int(name[2])]
         convolutions.append((len(skips) * width + widths[int(below[2])], width))
     expected = sum(block_parameters(before, after) for before, after in convolutions) + 32 + 1

@@ -13,6 +13,20 @@ from .tester import WIDTHS, stir_batch_norms
 Weights = dict[str, torch.Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
+NESTED = {
+    "x_0_1": ("x_0_0", "x_1_0"),
+    "x_1_1": ("x_1_0", "x_2_0"),
+    "x_2_1": ("x_2_0", "x_3_0"),
+    "x_3_1": ("x_3_0", "x_4_0"),
+    "x_0_2": ("x_0_0", "x_0_1", "x_1_1"),
+    "x_1_2": ("x_1_0", "x_1_1", "x_2_1"),
+    "x_2_2": ("x_2_0", "x_2_1", "x_3_1"),
+    "x_0_3": ("x_0_0", "x_0_1", "x_0_2", "x_1_2"),
+    "x_1_3": ("x_1_0", "x_1_1", "x_1_2", "x_2_2"),
+    "x_0_4": ("x_0_0", "x_0_1", "x_0_2", "x_0_3", "x_1_3"),
+}
+"""Figure 1 of Zhou et al., 2018: node → the nodes that it concatenates, the last one from below and enlarged."""
+
 
 def open_bottlenecks(network: Network) -> Network:
     """A bottleneck of one channel may else lie dead behind its ReLU."""
