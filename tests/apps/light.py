@@ -24,8 +24,11 @@ def save_light_weights(
 ) -> Path:
     """Write ``model.pt`` and ``training.json`` of random weights whose probabilities differ from pixel to pixel."""
     torch.manual_seed(seed)
-    network = EfficientNetUNet(out_channels=len(lesions), widths=WIDTHS, prior=0.5)
+    network = EfficientNetUNet(out_channels=len(lesions), widths=WIDTHS, prior=0.5).eval()
     torch.nn.init.normal_(network.head.weight, std=20)
+    with torch.no_grad():  # flat grey has 0.5 in the median, so that a photo's probabilities lie on both sides of it
+        grey = network(torch.zeros(1, 3, SIDE, SIDE)).flatten(2).median(dim=-1).values[0]
+        network.head.bias -= grey.repeat_interleave(4)
     usage = {
         "activation": "sigmoid",
         "crop_method": "threshold",
