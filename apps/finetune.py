@@ -168,7 +168,7 @@ class _Finetuning:
 
     def evaluate_before(self) -> None:
         """Score the weights as the training starts from them, at the scale that they were trained at."""
-        own = {id: self.record[id] for id in ("longest_side", "flips", "scales") if id in self.record}
+        own = {id: self.record[id] for id in ("longest_side", "flips") if id in self.record}
         start = {"ckpt_path": self.common["initial_weights"], "initialize": [*_SEED, "@start"]}
         kept = {id: value for id, value in self.overrides.items() if id not in own}
         self._evaluate("before", {**own, **start}, kept)

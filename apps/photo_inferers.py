@@ -80,7 +80,7 @@ class Windows:
             "overlap": self.inferer.overlap,
             "precision": _precision(self.inferer, device),
             "fast": self.inferer.fast,
-            **_looks(self.inferer),
+            **_flips(self.inferer),
         }
 
     def announce(self, paths: Sequence[Path]) -> str:
@@ -99,7 +99,7 @@ class Windows:
         windows = counted(sum(plan.windows for plan in plans), "window")
         sides = max((plan.grid.roi_size for plan in plans), default=ensure_tuple_rep(self.inferer.roi_size, 2))
         manner = "fast" if self.inferer.fast else f"overlap {self.inferer.overlap:g}"
-        return f"at most {windows} of {'×'.join(map(str, sides))} px, {manner}{_averaged(self.inferer)}"
+        return f"at most {windows} of {'×'.join(map(str, sides))} px, {manner}{_mirrored(self.inferer)}"
 
     def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
         """How many windows run and how many do not."""
@@ -146,13 +146,13 @@ class WholePhoto:
         """The photo's size, if it is known, and the arithmetic."""
         sizes = {"longest_side": self.longest_side, "spatial_size": self.spatial_size}
         known = {name: size for name, size in sizes.items() if size is not None}
-        return {**known, "precision": _precision(self.inferer, device), **_looks(self.inferer)}
+        return {**known, "precision": _precision(self.inferer, device), **_flips(self.inferer)}
 
     def announce(self, paths: Sequence[Path]) -> str:
         """Nothing is cut, and the size if it is known."""
         longer = "" if self.longest_side is None else f", the longer side {self.longest_side} px"
         stretched = "" if self.spatial_size is None else ", stretched to {1}×{0} px".format(*self.spatial_size)
-        return f"each as a whole{longer}{stretched}{_averaged(self.inferer)}"
+        return f"each as a whole{longer}{stretched}{_mirrored(self.inferer)}"
 
     def plan(self, data: Mapping[Any, Any]) -> dict[str, int]:
         """Nothing."""
@@ -205,19 +205,16 @@ def photo_inferer(parser: ConfigParser, overrides: Collection[str], show_progres
     return WholePhoto(inferer, **_told(parser, "longest_side", "spatial_size"))
 
 
-def _looks(inferer: Inferer) -> dict[str, Any]:
-    """The mirror images and scales at which the network sees an image, where there are others than the image's own."""
+def _flips(inferer: Inferer) -> dict[str, Any]:
+    """The mirror images that the network looks at, where there are some."""
     flips = [list(axes) for axes in getattr(inferer, "flips", ((),))]
-    scales = list(getattr(inferer, "scales", (1.0,)))
-    return {**({} if flips == [[]] else {"flips": flips}), **({} if scales == [1.0] else {"scales": scales})}
+    return {} if flips == [[]] else {"flips": flips}
 
 
-def _averaged(inferer: Inferer) -> str:
+def _mirrored(inferer: Inferer) -> str:
     """How often the network runs, where it is more than once."""
-    looks = _looks(inferer)
-    flips, scales = len(looks.get("flips", [[]])), len(looks.get("scales", [1.0]))
-    parts = [f"{flips} mirror images"] * (flips > 1) + [f"{scales} scales"] * (scales > 1)
-    return f", the mean of {' at '.join(parts)}" if parts else ""
+    looks = len(getattr(inferer, "flips", ((),)))
+    return f", the mean of {looks} mirror images" if looks > 1 else ""
 
 
 def _told(parser: ConfigParser, *names: str) -> dict[str, Any]:

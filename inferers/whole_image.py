@@ -15,7 +15,6 @@ from torch import nn
 from tinylesions.inferers.flips import average_flips, checked_flips
 from tinylesions.inferers.outputs import Outputs, as_given, by_key
 from tinylesions.inferers.precision import PRECISIONS, autocast, resolve_precision
-from tinylesions.inferers.scales import average_scales, checked_scales
 
 __all__ = ["WholeImageInferer"]
 
@@ -40,12 +39,10 @@ class WholeImageInferer(SimpleInferer):
             outputs, e.g. :class:`~tinylesions.inferers.grad_cam.GradCamMaps`. It gets no autocast.
         flips: mirror images whose outputs are averaged, see :data:`~tinylesions.inferers.flips.Flips`;
             ``((), (1,))`` is the image and its mirror image. By default the image alone.
-        scales: factors of the image's sides, at each of which the network sees it; the outputs are averaged, see
-            :func:`~tinylesions.inferers.scales.average_scales`. By default its own size alone.
 
     Raises:
-        ValueError: no such precision, flips or scales; in the call: ``"fp16"`` while gradients are recorded, or there
-            is an explainer and the network gives no dict, or one with the explainer's names.
+        ValueError: no such precision or flips; in the call: ``"fp16"`` while gradients are recorded, or there is an
+            explainer and the network gives no dict, or one with the explainer's names.
 
     Example:
         >>> inferer = WholeImageInferer(precision="float32")
@@ -54,11 +51,7 @@ class WholeImageInferer(SimpleInferer):
     """
 
     def __init__(
-        self,
-        precision: str = "auto",
-        explainer: Explainer | None = None,
-        flips: Sequence[Sequence[int]] = ((),),
-        scales: Sequence[float] = (1,),
+        self, precision: str = "auto", explainer: Explainer | None = None, flips: Sequence[Sequence[int]] = ((),)
     ) -> None:
         super().__init__()
         if precision not in ("auto", *PRECISIONS):
@@ -66,7 +59,6 @@ class WholeImageInferer(SimpleInferer):
         self.precision = precision
         self.explainer = explainer
         self.flips = checked_flips(flips)
-        self.scales = checked_scales(scales)
 
     def __call__(  # type: ignore[override]  # MONAI's own promises a tensor and gives what the network gives
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -108,7 +100,7 @@ class WholeImageInferer(SimpleInferer):
                 given = network(images, *args, **kwargs)
             return {key: output.float() for key, output in by_key(given).items()}
 
-        outputs = average_scales(lambda scaled: average_flips(forward, scaled, self.flips), images, self.scales)
+        outputs = average_flips(forward, images, self.flips)
         if self.explainer is None:
             return outputs
         if not isinstance(given, Mapping):

@@ -87,7 +87,7 @@ def save_weights(path: Path, widths: list[int], seed: int) -> Path:
 def save_record(weights: Path, widths: list[int]) -> Path:
     """Write the record that a training with train.json leaves beside its weights."""
     built = {"architecture": "vgg16_unet_plus_plus", "arguments": {"widths": widths}}
-    usage = {"crop_method": "otsu", "longest_side": None, "subtract_background": False, "roi_size": [64, 64]}
+    usage = {"crop_method": "otsu", "longest_side": None, "background_sigma": None, "roi_size": [64, 64]}
     record_training(weights.parent, "model", built, lesions=list(LESIONS), activation="softmax", flips=[[]], **usage)
     return weights
 

@@ -33,9 +33,8 @@ def save_light_weights(
         "activation": "sigmoid",
         "crop_method": "threshold",
         "longest_side": SIDE,
-        "subtract_background": True,
+        "background_sigma": 0.1,
         "flips": [[], [1]],
-        "scales": [0.5, 1.0],
     }
     built = {"architecture": "efficientnet_unet", "arguments": {"widths": WIDTHS}}
     record_training(folder, "model", built, lesions=list(lesions), **{**usage, **shared})

@@ -54,7 +54,7 @@ def test_where_they_come_from(run, light_weights, tmp_path):
     """From the record, from the user, and from a record that has changed; each is predicted anew."""
     answer = run()
     assert (answer.code, answer.err) == (0, "")
-    words = "1 photo: each as a whole, the longer side 128 px, the mean of 2 mirror images at 2 scales"
+    words = "1 photo: each as a whole, the longer side 128 px, the mean of 2 mirror images"
     assert answer.out.splitlines()[0] == words
     assert answer.out.splitlines()[-1] == "1 photo predicted: see results"
     check_masks(tmp_path, {"haemorrhage": 0.4, "drusen": 0.6})

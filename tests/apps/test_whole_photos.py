@@ -205,7 +205,7 @@ class TestPlainInferer:
 
 
 class TestMirrorImages:
-    """What is told of an inferer that averages over mirror images, and over scales."""
+    """What is told of an inferer that averages over mirror images."""
 
     FLIPS = ((), (1,))
 
@@ -219,15 +219,6 @@ class TestMirrorImages:
         }
         words = "each as a whole, the longer side 900 px, the mean of 2 mirror images"
         assert inferer.announce([Path("eye.jpg")]) == words
-
-    @pytest.mark.parametrize(
-        ("flips", "words"), [(FLIPS, "the mean of 2 mirror images at 3 scales"), ([[]], "the mean of 3 scales")]
-    )
-    def test_scales(self, flips, words):
-        whole = WholeImageInferer("float32", flips=flips, scales=[0.5, 1, 2])
-        inferer = photo_inferer(ConfigParser({"inferer": whole}), {}, show_progress=False)
-        assert inferer.settings(torch.device("cpu"))["scales"] == [0.5, 1, 2]
-        assert inferer.announce([Path("eye.jpg")]) == f"each as a whole, {words}"
 
     def test_windows(self, photo):
         windows = ForegroundSlidingWindowInferer(64, precision="float32", flips=self.FLIPS)

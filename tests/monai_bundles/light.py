@@ -30,7 +30,6 @@ SMALL: dict[str, Any] = {
     "nested": True,
     "pretrained": None,
     "flips": [[], [1]],
-    "scales": [1.0],
 }
 """Overrides of train_light.json; an inference needs none but the device, it reads the others beside the weights."""
 

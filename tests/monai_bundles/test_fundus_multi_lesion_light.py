@@ -125,16 +125,15 @@ def test_training_leaves_its_files(road):
     assert {name for name in output if not name.startswith("events.out.tfevents")} == {"run.json"}
     settings = read_json(road.folder / "output" / "run.json")["settings"]
     assert {key: settings[key] for key in SMALL if key in settings} == {
-        key: value for key, value in SMALL.items() if key not in ("device", "precision", "flips", "scales")
+        key: value for key, value in SMALL.items() if key not in ("device", "precision", "flips")
     }
     assert read_json(road.trained / "training.json") == {
         "lesions": list(LESIONS),
         "activation": "sigmoid",
         "crop_method": "threshold",
         "longest_side": 112,
-        "subtract_background": True,
+        "background_sigma": 0.1,
         "flips": [[], [1]],
-        "scales": [1.0],
         "networks": {"model": {"architecture": "efficientnet_unet", "arguments": {"widths": WIDTHS, "nested": True}}},
     }
 
@@ -171,8 +170,9 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(road, tmp_pa
 
 
 def test_the_network_always_gets_the_same(road):
-    """Of one photo: in validations, in inferences and, before the crops, in the training."""
-    trained = parse("train_light", **SMALL, **places(road.data, road.folder))
+    """Of one photo: in validations, in inferences and, before the crops, in a training with the same filter."""
+    same = {"background_sigma": {"training": 0.1, "prediction": 0.1}}
+    trained = parse("train_light", **SMALL, **same, **places(road.data, road.folder))
     used = parse("inference", ckpt_path=road.weights.as_posix())
     validated, predicted = (
         parser.get_parsed_content(id)(photo_item(road.data))["image"]
