@@ -23,8 +23,8 @@ from .pixels import average_precision_bounds, pool, read_maps
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*photos for training/validation/test")]
 
 
-def run(data: Path, folder: Path, run_id: str) -> None:
-    overrides = {**SMALL, "folds": 2, "dataset_dir": data.as_posix(), "folds_dir": folder.as_posix()}
+def run(data: Path, folder: Path, run_id: str, **more: Any) -> None:
+    overrides = {**SMALL, **more, "folds": 2, "dataset_dir": data.as_posix(), "folds_dir": folder.as_posix()}
     configs = ["train_light", "evaluate", "cross_validate"]
     run_workflow(build_workflow(BUNDLE, configs, overrides, "train", run_id))
 
@@ -72,7 +72,7 @@ def test_every_photo_is_scored_by_the_network_that_never_saw_it(tmp_path):
     assert whole == {"fold_0", "fold_1", "run.json", "scores.csv", "operating_points.csv"}
 
     settle_folds(data, folder, items)  # else all networks say the same of all photos
-    run(data, folder, "score_folds")
+    run(data, folder, "score_folds", pretrained="nowhere.pth")  # scoring starts from no weights but the folds'
     scores = pd.read_csv(folder / "scores.csv", index_col="score").loc["average precision (exact)"]
     points = pd.read_csv(folder / "operating_points.csv", index_col="lesion")
     assert list(points.index) == list(LESIONS)
